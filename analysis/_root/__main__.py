@@ -1,0 +1,7 @@
+"""`python -m resonaut` is the `resonaut` command."""
+
+from __future__ import annotations
+
+from resonaut.analysis.cli import main
+
+main()

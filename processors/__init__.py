@@ -1,0 +1,3 @@
+"""processors"""
+
+from __future__ import annotations
