@@ -1,0 +1,70 @@
+# Two commands are enough on a fresh machine with Python >= 3.11:
+#   make demo     a whole search on the events that ship with resonaut (SIGNAL=0: the same without the resonance)
+#   make test     every check and test
+# Everything else is for those who work on resonaut.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SIGNAL ?= 1
+PYTEST_ARGS ?=
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test check lint types layers packages unit doctest wheel bench clean help
+
+help:
+	@sed -n '2,3s/^#   //p' $(MAKEFILE_LIST)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "resonaut needs Python >= 3.11, $(PYTHON) is $$($(PYTHON) --version); try: make PYTHON=python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --constraint constraints.txt pip setuptools
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --constraint constraints.txt $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+# The wheel index of the CPU build; empty where the default index already serves it.
+TORCH ?= torch
+
+demo: $(INSTALLED)
+	$(BIN)/resonaut demo --signal $(SIGNAL)
+
+test: check unit
+
+check: lint types layers packages
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy and import-linter read the folders as they are installed: a tree of links shows them the mapping of pyproject.toml.
+build/tree: $(INSTALLED)
+	rm -rf $@ && mkdir -p $@/resonaut
+	ln -s $(CURDIR)/analysis/_root/*.py $(CURDIR)/analysis/_root/py.typed $@/resonaut/
+	for room in stats models processors analysis; do ln -s $(CURDIR)/$$room $@/resonaut/$$room; done
+	rm -f build/tree/resonaut/.linked
+
+types: build/tree
+	cd build/tree && MYPYPATH=. $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p resonaut
+
+layers: build/tree
+	cd build/tree && PYTHONPATH=. $(CURDIR)/$(BIN)/lint-imports --config $(CURDIR)/pyproject.toml --no-cache
+
+packages: $(INSTALLED)
+	$(BIN)/python -m pytest -q tests/test_packaging.py
+
+unit: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --doctest-modules $(PYTEST_ARGS) tests stats models processors analysis
+
+# The suite's fast part against an installed wheel, outside the repository's import path.
+wheel: $(INSTALLED)
+	rm -rf build/wheel && mkdir -p build/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
+	$(BIN)/python -m pip install --quiet --no-deps --target build/wheel/site build/wheel/*.whl
+	cd build/wheel && PYTHONPATH=site $(CURDIR)/$(BIN)/python -c "import resonaut.analysis.cli, resonaut; assert 'site' in resonaut.__file__, resonaut.__file__"
+
+bench: $(INSTALLED)
+	for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
+
+clean:
+	rm -rf build dist runs *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
