@@ -1,3 +1,67 @@
-"""models"""
+"""Anomaly scorers: a feature matrix, a mass, weights and a window go in, one score per event comes out.
+
+| what | where |
+| --- | --- |
+| events in memory | `Sample` |
+| the protocol of all methods, and a base for new ones | `Scorer`, `BaseScorer` |
+| methods by name | `register`, `available`, `make_scorer`, `scorer_class` |
+| to disk and back, without pickles | `save_scorer`, `load_scorer` |
+| out-of-fold scores for any method | `CrossFit`, `OutOfFold` |
+| from scores to selections | `select`, `threshold` |
+| weakly supervised: signal region against sidebands | `CWoLaTrees` |
+| figures of merit where truth is known | `auc`, `roc_curve`, `sic_curve`, `max_sic`, `si_at`, `efficiency_at`, `sic_band` |
+"""
 
 from __future__ import annotations
+
+from resonaut.models.base import BaseScorer
+from resonaut.models.crossfit import CrossFit, OutOfFold
+from resonaut.models.cuts import select, threshold
+from resonaut.models.cwola_trees import CWOLA_FEATURES, CWoLaTrees
+from resonaut.models.folds import assign_folds, region_weights
+from resonaut.models.metrics import (
+    Band,
+    RocCurve,
+    SicCurve,
+    auc,
+    efficiency_at,
+    max_sic,
+    roc_curve,
+    si_at,
+    sic_band,
+    sic_curve,
+)
+from resonaut.models.protocol import Scorer
+from resonaut.models.registry import available, make_scorer, register, scorer_class
+from resonaut.models.sample import Sample
+from resonaut.models.storage import load_scorer, save_scorer
+
+__all__ = (
+    "CWOLA_FEATURES",
+    "Band",
+    "BaseScorer",
+    "CWoLaTrees",
+    "CrossFit",
+    "OutOfFold",
+    "RocCurve",
+    "Sample",
+    "Scorer",
+    "SicCurve",
+    "assign_folds",
+    "auc",
+    "available",
+    "efficiency_at",
+    "load_scorer",
+    "make_scorer",
+    "max_sic",
+    "region_weights",
+    "register",
+    "roc_curve",
+    "save_scorer",
+    "scorer_class",
+    "select",
+    "si_at",
+    "sic_band",
+    "sic_curve",
+    "threshold",
+)
