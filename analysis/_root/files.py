@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import uuid
@@ -14,7 +15,7 @@ from typing import Any
 
 from resonaut.errors import InputError
 
-__all__ = ("atomic_dir", "atomic_path", "digest", "file_digest", "read_json", "write_json")
+__all__ = ("atomic_dir", "atomic_path", "digest", "file_digest", "finite_or_none", "read_json", "write_json")
 
 
 def _temporary(path: Path) -> Path:
@@ -72,6 +73,17 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         msg = f"{path} is not valid JSON ({error})"
         raise InputError(msg) from error
+
+
+def finite_or_none(content: Any) -> Any:
+    """The same content with NaN and infinities as None, so that it is JSON for every reader."""
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, dict):
+        return {k: finite_or_none(v) for k, v in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [finite_or_none(v) for v in content]
+    return content
 
 
 def digest(*contents: Any) -> str:

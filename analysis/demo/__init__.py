@@ -17,16 +17,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ("DEMO_FILES", "demo_files")
+from resonaut.analysis.config import SearchConfig, load_config
+
+__all__ = ("demo_config",)
 
 _FOLDER = Path(__file__).parent
-DEMO_FILES = {
-    "background": ("qcd_features.h5", "qcd_particles.root"),
-    "signal": ("signal_features.h5", "signal_particles.root"),
-}
+_SIGNAL = "signal_"
 
 
-def demo_files(*, signal: bool) -> list[Path]:
-    """Event files of the demo, with or without the resonance."""
-    names = DEMO_FILES["background"] + (DEMO_FILES["signal"] if signal else ())
-    return [_FOLDER / name for name in names]
+def demo_config(*, signal: bool) -> tuple[SearchConfig, Path]:
+    """Config of the demo, with or without the files of the resonance, and the folder of its files."""
+    config = load_config(_FOLDER / "search.yaml")
+    if signal:
+        return config, _FOLDER
+    files = tuple(name for name in config.input.files if not name.startswith(_SIGNAL))
+    update = {"name": f"{config.name}, background only", "input": config.input.model_copy(update={"files": files})}
+    return config.model_copy(update=update), _FOLDER

@@ -1,0 +1,79 @@
+"""The default search on somebody's own files: format recognised, mass range found, everything else standard."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from resonaut.analysis.config import InputConfig, ScanConfig, SearchConfig
+from resonaut.analysis.events import event_stage
+from resonaut.analysis.rundir import RunDirectory
+from resonaut.errors import InputError
+from resonaut.processors import read_table
+from resonaut.stats import fit_background, log_edges, make_spectrum
+
+__all__ = ("find_mass_range", "hunt_config")
+
+logger = logging.getLogger(__name__)
+
+_BIN_RATIO = (5200 / 2800) ** (1 / 30)  # the bin width of the CWoLa search in log m: about 2 %
+_MINIMUM_EVENTS = 2000
+_GOOD_FIT = 0.05
+
+
+def find_mass_range(mass: npt.NDArray[np.float64], *, function: str = "dijet4", sqrts: float = 13000.0) -> ScanConfig:
+    """Range in which the spectrum falls smoothly, and its windows.
+
+    The range starts at the lowest edge above the peak of the spectrum from where the background function describes the
+    data (p > 0.05), so that a trigger or generator turn-on stays outside; it ends where fewer than ten events remain.
+
+    Parameters
+    ----------
+    mass
+        (n,) resonant mass of all events, GeV.
+
+    Raises
+    ------
+    InputError
+        If there are too few events, or no range is described.
+    """
+    mass = mass[np.isfinite(mass) & (mass > 0)]
+    if len(mass) < _MINIMUM_EVENTS:
+        msg = (
+            f"a hunt needs at least {_MINIMUM_EVENTS} events with two jets, got {len(mass)}: "
+            "give more files, or use `resonaut features` to look at these"
+        )
+        raise InputError(msg)
+    high = min(float(np.sort(mass)[-10]), 0.95 * sqrts)
+    low = float(np.quantile(mass, 0.001))
+    bins = max(20, int(np.log(high / low) / np.log(_BIN_RATIO)))
+    edges = log_edges(low, high, bins)
+    counts = np.histogram(mass, edges)[0]
+    start = int(np.argmax(counts / np.diff(edges))) + 1
+    for first in range(start, len(edges) - 14):
+        fit = fit_background(make_spectrum(mass, edges[first:]), function=function, sqrts=sqrts)
+        if fit.ok and fit.p_value > _GOOD_FIT:
+            if len(edges) - 1 - first > 60:  # keep signal regions at about 8 % of the mass whatever the range
+                logger.info("a long spectrum: %d bins", len(edges) - 1 - first)
+            return ScanConfig(low=float(edges[first]), high=float(edges[-1]), bins=len(edges) - 1 - first)
+    msg = (
+        f"no range above the peak of the spectrum ({edges[start]:.0f} GeV) is described by {function}: "
+        "write a config with your own range and function (resonaut run)"
+    )
+    raise InputError(msg)
+
+
+def hunt_config(files: tuple[str, ...], out: Path, *, name: str, seed: int, workers: int) -> SearchConfig:
+    """Config of the default search on `files`; processes the events, which `run_search` then finds done."""
+    absolute = tuple(str(Path(f).absolute()) for f in files)
+    given = InputConfig(files=absolute)
+    draft = SearchConfig(name=name, seed=seed, input=given, scan=ScanConfig(low=1, high=2), workers=workers)
+    stage = event_stage(draft, Path(os.sep), RunDirectory(out))
+    table = read_table(stage.table, columns=["mjj"])
+    scan = find_mass_range(np.asarray(table["mjj"], dtype=float))
+    logger.info("mass range %.0f-%.0f GeV in %d bins", scan.low, scan.high, scan.bins)
+    return draft.model_copy(update={"scan": scan})

@@ -1,0 +1,256 @@
+"""The configuration of a search: one YAML file, one pydantic model; an unknown key is an error that names the nearest key."""
+
+from __future__ import annotations
+
+import glob
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+
+from resonaut.errors import ConfigError, InputError, unknown_name
+from resonaut.models import available
+from resonaut.processors import DijetCuts, DijetFeatures
+from resonaut.stats import available_functions
+
+__all__ = (
+    "ExecutorConfig",
+    "InputConfig",
+    "LimitConfig",
+    "MethodConfig",
+    "ScanConfig",
+    "SearchConfig",
+    "SelectionConfig",
+    "load_config",
+    "parse_config",
+)
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ExecutorConfig(_Section):
+    """How event files are processed: coffea's own executors."""
+
+    name: Literal["iterative", "futures", "dask"] = "iterative"
+    workers: int = Field(default=1, ge=1, description="processes (futures) or local dask workers")
+    scheduler: str | None = Field(default=None, description="address of a running dask scheduler, tcp://...")
+    chunksize: int = Field(default=20_000, ge=1, description="events in one unit of work")
+
+
+class InputConfig(_Section):
+    """Which events are read and how jets are made of them."""
+
+    files: tuple[str, ...] = Field(min_length=1, description="files or globs, relative to the config file")
+    jets: dict[str, Any] = Field(default_factory=dict, description="options of DijetFeatures: collection, radius, ...")
+    cuts: dict[str, Any] = Field(default_factory=dict, description="options of DijetCuts: pt_j1, abs_eta, mjj, ...")
+    executor: ExecutorConfig = ExecutorConfig()
+
+    @field_validator("jets", "cuts")
+    @classmethod
+    def _options(cls, given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        kind: type[DijetFeatures | DijetCuts] = DijetFeatures if info.field_name == "jets" else DijetCuts
+        names = [field.name for field in fields(kind)]
+        for name in given:
+            if name not in names:
+                raise ValueError(unknown_name(f"key in input.{info.field_name}", name, names))
+        kind(**given)
+        return given
+
+    on_bad_file: Literal["raise", "skip"] = Field(
+        default="raise", description="a truncated or foreign file stops the run, or is skipped, counted and reported"
+    )
+
+
+class ScanConfig(_Section):
+    """The mass spectrum and the signal regions that slide over it."""
+
+    low: float = Field(gt=0, description="lower end of the fitted mass range, GeV")
+    high: float = Field(gt=0, description="upper end of the fitted mass range, GeV")
+    bins: int = Field(default=30, ge=8, description="bins, uniform in log m")
+    sr_bins: int = Field(default=4, ge=1, description="bins of a signal region")
+    sb_bins: int = Field(default=3, ge=1, description="bins of each sideband that a method trains on")
+    step: int = Field(default=2, ge=1, description="bins from one signal region to the next")
+    only: tuple[float, ...] = Field(default=(), description="scan only the windows that hold these masses, GeV")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ScanConfig:
+        if self.high <= self.low:
+            msg = f"scan.high must be above scan.low, got {self.low} to {self.high} GeV"
+            raise ValueError(msg)
+        if self.sr_bins + 2 * self.sb_bins > self.bins:
+            msg = f"a window needs {self.sr_bins + 2 * self.sb_bins} bins but the scan has {self.bins}"
+            raise ValueError(msg)
+        return self
+
+
+class MethodConfig(_Section):
+    """One anomaly scorer of the search."""
+
+    name: str
+    label: str | None = Field(default=None, description="name in tables and plots; default: the scorer's name")
+    features: Literal["auto"] | tuple[str, ...] = "auto"
+    options: dict[str, Any] = Field(default_factory=dict, description="arguments of the scorer")
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in available():
+            raise ValueError(unknown_name("method", name, available()))
+        return name
+
+    @property
+    def title(self) -> str:
+        """Name in tables, plots and folders."""
+        return self.label or self.name
+
+
+class SelectionConfig(_Section):
+    """A cut is a fraction: the most anomalous 10 %, 1 %, ... of the events in the mass range."""
+
+    cuts: tuple[Fraction, ...] = (0.1, 0.01, 0.001)
+    folds: int = Field(default=5, ge=2)
+    minimum_events: int = Field(default=40, ge=0, description="cuts that would leave fewer events are not made")
+
+    @field_validator("cuts")
+    @classmethod
+    def _cuts(cls, cuts: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(cuts)) != len(cuts) or 1.0 in cuts:
+            msg = f"cuts must be distinct fractions below 1, got {cuts}"
+            raise ValueError(msg)
+        return tuple(sorted(cuts, reverse=True))
+
+
+class FitConfig(_Section):
+    """The background fit."""
+
+    function: str = "dijet4"
+    sqrts: float = Field(default=13000.0, gt=0, description="centre-of-mass energy, GeV")
+
+    @field_validator("function")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in (*available_functions(), "auto"):
+            raise ValueError(unknown_name("background function", name, [*available_functions(), "auto"]))
+        return name
+
+
+class LimitConfig(_Section):
+    """Upper limits on a generic Gaussian resonance after each of these cuts."""
+
+    cuts: tuple[Fraction, ...] | None = Field(
+        default=None, description="1 = no cut; default: no cut and the middle cut"
+    )
+    width: float = Field(default=0.035, gt=0, lt=0.5, description="Gaussian width over mass")
+    uncertainty: float = Field(default=0.0, ge=0, lt=1, description="relative uncertainty of the signal yield")
+    luminosity: float | None = Field(default=None, gt=0, description="fb-1: limits also as visible cross-sections")
+
+
+class SearchConfig(_Section):
+    """A whole search. `resonaut run --dry-run` shows what it would do."""
+
+    name: str = "search"
+    seed: int = Field(default=1, ge=0)
+    input: InputConfig
+    scan: ScanConfig
+    methods: tuple[MethodConfig, ...] = Field(default=(MethodConfig(name="cwola-trees"),), min_length=1)
+    selection: SelectionConfig = SelectionConfig()
+    fit: FitConfig = FitConfig()
+    limits: LimitConfig | None = LimitConfig()
+    workers: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=1, description="processes for training and limits"
+    )
+
+    @model_validator(mode="after")
+    def _distinct_methods(self) -> SearchConfig:
+        titles = [m.title for m in self.methods]
+        if len(set(titles)) != len(titles):
+            msg = f"methods must have distinct labels, got {titles}: set `label`"
+            raise ValueError(msg)
+        return self
+
+    def resolved_files(self, base: Path) -> tuple[Path, ...]:
+        """Input files with globs expanded, relative to `base`.
+
+        Raises
+        ------
+        InputError
+            If a name matches no file.
+        """
+        found: list[Path] = []
+        for name in self.input.files:
+            matches = sorted(glob.glob(str(base / name)))  # noqa: PTH207 - absolute patterns
+            if not matches:
+                msg = f"input.files: {name!r} matches no file (relative names start from {base})"
+                raise InputError(msg)
+            found += [Path(m) for m in matches]
+        return tuple(dict.fromkeys(found))
+
+
+def _section_fields(location: tuple[int | str, ...]) -> list[str]:
+    model: Any = SearchConfig
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+        if model is None:
+            return []
+    return list(model.model_fields)
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for item in error.errors():
+        where = ".".join(str(p) for p in item["loc"])
+        if item["type"] == "extra_forbidden":
+            *section, key = item["loc"]
+            place = f" in {'.'.join(str(p) for p in section)}" if section else ""
+            lines.append(unknown_name(f"key{place}", str(key), _section_fields(tuple(section))))
+        else:
+            lines.append(f"{where or 'config'}: {item['msg']}" + (f" (got {item['input']!r})" if where else ""))
+    return "\n".join(lines)
+
+
+def parse_config(content: Any, source: str = "config") -> SearchConfig:
+    """Validate the content of a config.
+
+    Raises
+    ------
+    ConfigError
+        Naming each wrong key with its nearest valid one, and each value out of range.
+    """
+    if not isinstance(content, dict):
+        msg = f"{source}: a search config is a mapping with the keys {', '.join(SearchConfig.model_fields)}"
+        raise ConfigError(msg)
+    try:
+        return SearchConfig.model_validate(content)
+    except ValidationError as error:
+        msg = f"{source} is not a valid search config:\n{_explain(error)}"
+        raise ConfigError(msg) from None
+
+
+def load_config(path: str | os.PathLike[str]) -> SearchConfig:
+    """Read a search config from YAML.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, is not YAML, or does not describe a search.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError as error:
+        msg = f"config file not found: {path}"
+        raise ConfigError(msg) from error
+    except yaml.YAMLError as error:
+        msg = f"{path} is not valid YAML: {error}"
+        raise ConfigError(msg) from error
+    return parse_config(content, str(path))

@@ -1,0 +1,170 @@
+"""First stage: event files of any format -> one event table (Parquet), with the books of what was read and skipped."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from resonaut import __version__
+from resonaut.analysis.config import ExecutorConfig, SearchConfig
+from resonaut.analysis.rundir import RunDirectory
+from resonaut.errors import InputError
+from resonaut.files import digest, file_digest, read_json, write_json
+from resonaut.processors import (
+    DijetCuts,
+    DijetFeatures,
+    DijetProcessor,
+    is_table,
+    read_table,
+    recognise,
+    run_processor,
+    write_table,
+)
+
+__all__ = ("EventStage", "event_stage", "make_table")
+
+logger = logging.getLogger(__name__)
+Columns = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class EventStage:
+    """The finished first stage of a run."""
+
+    table: Path
+    key: str
+    seconds: float
+    summary: dict[str, Any]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader of the results has to know about the events."""
+        found = []
+        for path, reason in self.summary["files_failed"].items():
+            found.append(f"INCOMPLETE: {Path(path).name} was skipped: {reason}")
+        if self.summary["lost"]:
+            found.append(f"INCOMPLETE: {self.summary['lost']} events were lost with their files")
+        for reason, count in self.summary["reasons"].items():
+            found.append(f"{count} events skipped: {reason}")
+        return found
+
+
+def _fileset(files: Sequence[Path]) -> dict[str, Any]:
+    """One dataset per format, so that all events of a dataset have the same columns."""
+    fileset: dict[str, Any] = {}
+    for path in files:
+        fileset.setdefault(recognise(path), {"files": []})["files"].append(str(path))
+    return fileset
+
+
+def _stack(parts: Sequence[Columns]) -> Columns:
+    """One table of the columns that all parts have, with a weight."""
+    for part in parts:
+        part.setdefault("weight", np.ones(len(part["mjj"])))
+    common = [name for name in parts[0] if all(name in part for part in parts)]
+    if left_out := sorted({name for part in parts for name in part} - set(common)):
+        logger.warning("columns that not all inputs have are left out: %s", ", ".join(left_out))
+    return {name: np.concatenate([part[name] for part in parts]) for name in common}
+
+
+def _read_tables(paths: Sequence[Path]) -> list[Columns]:
+    found = []
+    for path in paths:
+        table = read_table(path)
+        if "mjj" not in table.fields:
+            msg = f"{path}: an event table needs a column mjj (GeV); it has {', '.join(table.fields)}"
+            raise InputError(msg)
+        found.append({name: np.asarray(table[name]) for name in table.fields})
+    return found
+
+
+def make_table(
+    files: Sequence[Path],
+    out: Path,
+    jets: Mapping[str, Any],
+    cuts: Mapping[str, Any],
+    executor: ExecutorConfig,
+    *,
+    on_bad_file: str,
+    cache: Path,
+) -> dict[str, Any]:
+    """Write the event table of `files`, which may be event files or event tables.
+
+    Returns
+    -------
+    dict
+        The books: events `read`, `used`, `skipped`, `reasons` of the skips, `lost`, `files_failed`, `complete`, `cutflow`.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read (with `on_bad_file="raise"`), or no event is left.
+    """
+    tables = [path for path in files if is_table(path)]
+    parts = _read_tables(tables)
+    rows = sum(len(part["mjj"]) for part in parts)
+    books: dict[str, Any] = {"read": rows, "used": rows, "skipped": 0, "lost": 0, "reasons": {}, "files_failed": {}}
+    books |= {"complete": True, "cutflow": {}}
+    provenance: dict[str, Any] = {"tables": [str(path) for path in tables]}
+    if events := [path for path in files if path not in tables]:
+        processor = DijetProcessor(DijetFeatures(**jets), DijetCuts(**cuts))
+        result = run_processor(
+            _fileset(events), processor, executor=executor.name, workers=executor.workers, scheduler=executor.scheduler,
+            chunksize=executor.chunksize, cache_dir=cache, on_bad_file=on_bad_file, progress=True,
+        )  # fmt: skip
+        parts.append(result.table())
+        _enter(books, result)
+        provenance |= result.provenance
+    table = _stack(parts)
+    if not len(table["mjj"]):
+        msg = f"no event with two jets is left of {books['read']} read: cutflow {books['cutflow']}"
+        raise InputError(msg)
+    write_table(out, table, provenance)
+    return books
+
+
+def _enter(books: dict[str, Any], result: Any) -> None:
+    ledger = result.ledger
+    books["read"] += ledger.read
+    books["used"] += ledger.used
+    books["skipped"] += sum(ledger.skipped.values())
+    books["lost"] += ledger.lost
+    books["reasons"] |= dict(ledger.skipped)
+    books["files_failed"] |= dict(ledger.files_failed)
+    books["complete"] &= ledger.complete
+    for dataset in result.output.values():
+        for name, count in dataset.get("cutflow", {}).items():
+            books["cutflow"][name] = books["cutflow"].get(name, 0) + int(count)
+
+
+def event_stage(config: SearchConfig, base: Path, run: RunDirectory) -> EventStage:
+    """Event table of a search, made now or found from an earlier run on the same files with the same options."""
+    files = config.resolved_files(base)
+    given = config.input
+    content = [(path.name, file_digest(path)) for path in files]
+    key = digest(content, given.jets, given.cuts, given.on_bad_file, __version__)
+    unit = run.unit("events", key)
+    cache = run.path / "cache"
+
+    def work(folder: Path) -> None:
+        books = make_table(
+            files,
+            folder / "events.parquet",
+            given.jets,
+            given.cuts,
+            given.executor,
+            on_bad_file=given.on_bad_file,
+            cache=cache,
+        )
+        write_json(folder / "books.json", books)
+
+    unit.make(work)
+    shutil.rmtree(cache, ignore_errors=True)
+    return EventStage(unit.folder / "events.parquet", key, unit.seconds, read_json(unit.folder / "books.json"))

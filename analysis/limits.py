@@ -1,0 +1,96 @@
+"""Fourth stage: CLs upper limits on a generic Gaussian resonance at the centre of each window, as resumable units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from resonaut.analysis.config import SearchConfig
+from resonaut.analysis.parallel import map_unordered
+from resonaut.analysis.progress import progress_bar
+from resonaut.analysis.rundir import RunDirectory, Unit
+from resonaut.analysis.spectra import Selection
+from resonaut.files import digest, read_json, write_json
+from resonaut.stats import LimitResult, as_counts, gaussian_template, upper_limit
+
+__all__ = ("LimitJob", "limit_cuts", "limit_jobs", "limit_stage")
+
+
+@dataclass(frozen=True)
+class LimitJob:
+    """The limit at one mass after one cut: everything that it depends on."""
+
+    folder: Path
+    key: str
+    signal: str
+    mass: float
+    width: float
+    uncertainty: float
+    function: str
+    sqrts: float
+    counts: npt.NDArray[np.float64]
+    edges: npt.NDArray[np.float64]
+
+    @property
+    def unit(self) -> Unit:
+        return Unit(self.folder, self.key)
+
+    @property
+    def result(self) -> LimitResult:
+        """Limit of a finished unit."""
+        return LimitResult.from_dict(read_json(self.folder / "limit.json"))
+
+
+def limit_cuts(config: SearchConfig) -> tuple[float, ...]:
+    """Cuts with limits: the configured ones, else no cut and the middle cut."""
+    if config.limits is None:
+        return ()
+    if config.limits.cuts is not None:
+        return config.limits.cuts
+    cuts = config.selection.cuts
+    return (1.0, cuts[len(cuts) // 2])
+
+
+def limit_jobs(config: SearchConfig, run: RunDirectory, selections: Sequence[Selection]) -> list[LimitJob]:
+    """Units of the stage, one per mass (the centre of a window), method and cut."""
+    if config.limits is None:
+        return []
+    jobs = []
+    for selection in selections:
+        if selection.cut not in limit_cuts(config):
+            continue
+        counts, edges, _ = as_counts(selection.spectrum)
+        mass = float(np.sqrt(selection.window.low * selection.window.high))
+        width = config.limits.width * mass
+        options = (mass, width, config.limits.uncertainty, config.fit.function, config.fit.sqrts)
+        signal = f"Gaussian {100 * config.limits.width:g} % after {selection.method} {100 * selection.cut:g} %"
+        key = digest(signal, *options, counts.tolist(), edges.tolist())
+        folder = run.path / "limits" / selection.name
+        jobs.append(LimitJob(folder, key, signal, *options, counts, edges))
+    return jobs
+
+
+def _work(job: LimitJob) -> None:
+    def work(folder: Path) -> None:
+        template = gaussian_template(job.mass, job.width, job.edges)
+        limit = upper_limit(
+            (job.counts, job.edges), template, function=job.function, sqrts=job.sqrts,
+            signal_uncertainty=job.uncertainty, signal=job.signal, mass=job.mass,
+        )  # fmt: skip
+        write_json(folder / "limit.json", limit.to_dict())
+
+    job.unit.make(work)
+
+
+def limit_stage(jobs: Sequence[LimitJob], *, workers: int) -> list[LimitResult]:
+    """Limits of all jobs, computing those that are not there yet."""
+    todo = [job for job in jobs if not job.unit.done]
+    if todo:
+        with progress_bar("upper limits", len(todo)) as advance:
+            for _ in map_unordered(_work, todo, workers=workers):
+                advance(1)
+    return [job.result for job in jobs]

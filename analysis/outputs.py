@@ -1,0 +1,95 @@
+"""Last stage: figures of a run, each with its numbers beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from resonaut.analysis.config import SearchConfig
+from resonaut.analysis.limits import LimitJob
+from resonaut.analysis.plots import draw_limits, draw_scan, draw_sic, draw_spectra, save_figure
+from resonaut.analysis.progress import progress_bar
+from resonaut.analysis.scoring import ScoreJob, load_scores
+from resonaut.analysis.spectra import INCLUSIVE, Selection
+from resonaut.models import SicCurve, sic_curve
+from resonaut.processors import read_table, table_columns
+from resonaut.stats import ExcessResult, LimitResult, ScanResult, Window
+
+__all__ = ("draw_all",)
+
+Pairs = Sequence[tuple[Selection, ExcessResult]]
+
+
+def _spectra_figures(config: SearchConfig, folder: Path, pairs: Pairs) -> None:
+    groups: dict[tuple[str, Window], dict[float, ExcessResult]] = {}
+    inclusive = {s.window: e for s, e in pairs if s.method == INCLUSIVE}
+    for selection, excess in pairs:
+        if selection.method != INCLUSIVE:
+            groups.setdefault((selection.method, selection.window), {})[selection.cut] = excess
+    with progress_bar("drawing spectra", len(groups)) as advance:
+        for (method, window), excesses in groups.items():
+            figure, numbers = draw_spectra(
+                window, {1.0: inclusive[window], **excesses}, title=config.name, method=method
+            )
+            save_figure(figure, folder / f"spectrum_{method}_{window.low:.0f}-{window.high:.0f}", numbers)
+            advance(1)
+
+
+def _limit_figures(config: SearchConfig, folder: Path, jobs: Sequence[LimitJob], limits: Sequence[LimitResult]) -> None:
+    groups: dict[str, list[LimitResult]] = {}
+    for job, limit in zip(jobs, limits, strict=True):
+        groups.setdefault(job.signal, []).append(limit)
+    luminosity = config.limits.luminosity if config.limits else None
+    scale, unit = (1 / luminosity, "fb") if luminosity else (1.0, "selected signal events")
+    for number, (signal, results) in enumerate(groups.items()):
+        figure, numbers = draw_limits(results, title=config.name, subtitle=signal, scale=scale, unit=unit)
+        save_figure(figure, folder / f"limits_{number}", numbers)
+
+
+def sic_curves(jobs: Sequence[ScoreJob], table: Path, window: Window) -> dict[str, SicCurve]:
+    """SIC of each method in one signal region, from truth labels; empty where there are none of either kind."""
+    if "label" not in table_columns(table):
+        return {}
+    columns = read_table(table, columns=["mjj", "label", "weight"])
+    mass, label, weight = (np.asarray(columns[c]) for c in ("mjj", "label", "weight"))
+    curves = {}
+    for job in jobs:
+        if job.window not in (None, window):
+            continue
+        scores = load_scores(job)
+        inside = window.in_signal_region(mass[scores.rows])
+        truth = label[scores.rows][inside]
+        known = (truth == 0) | (truth == 1)
+        if {0, 1} <= set(truth[known].tolist()):
+            rows = scores.rows[inside][known]
+            curves[job.method.title] = sic_curve(truth[known], scores.scores[inside][known], weight[rows])
+    return curves
+
+
+def draw_all(
+    config: SearchConfig,
+    folder: Path,
+    *,
+    score_jobs: Sequence[ScoreJob],
+    table: Path,
+    pairs: Pairs,
+    scan: ScanResult,
+    limit_jobs: Sequence[LimitJob],
+    limits: Sequence[LimitResult],
+) -> None:
+    """All figures of a run into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_figure(*_with_stem(draw_scan(scan, title=config.name), folder / "pvalue_scan"))
+    _spectra_figures(config, folder, pairs)
+    _limit_figures(config, folder, limit_jobs, limits)
+    if scan.best:
+        window = next(s.window for s, _ in pairs if s.window.low == scan.best.low and s.window.high == scan.best.high)
+        if curves := sic_curves(score_jobs, table, window):
+            subtitle = f"truth labels, {window.low:.0f}-{window.high:.0f} GeV"
+            save_figure(*_with_stem(draw_sic(curves, title=config.name, subtitle=subtitle), folder / "sic"))
+
+
+def _with_stem(drawn: tuple[object, object], stem: Path) -> tuple[object, Path, object]:
+    return drawn[0], stem, drawn[1]

@@ -1,0 +1,62 @@
+"""The local p-value against the mass, one line per method and cut."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.stats import norm
+
+from resonaut.analysis.plots.canvas import COLOURS, cut_name, label_experiment, style
+from resonaut.stats import ScanResult
+
+__all__ = ("draw_scan",)
+
+_STYLES = ("-", "--", ":", "-.")
+
+
+def _group(result: ScanResult) -> dict[tuple[str, float], list[Any]]:
+    lines: dict[tuple[str, float], list[Any]] = {}
+    for entry in result.entries:
+        lines.setdefault((entry.method, entry.cut), []).append(entry)
+    return {key: sorted(entries, key=lambda e: e.low) for key, entries in sorted(lines.items(), key=lambda i: -i[0][1])}
+
+
+def draw_scan(result: ScanResult, *, title: str) -> tuple[Figure, dict[str, Any]]:
+    """Local p-values of all windows; horizontal lines at whole numbers of standard deviations.
+
+    Colours are cuts, line styles are methods; horizontal bars show the signal regions.
+    """
+    lines = _group(result)
+    methods = list(dict.fromkeys(m for m, cut in lines if cut < 1))
+    cuts = sorted({cut for _, cut in lines}, reverse=True)
+    with style():
+        figure, axes = plt.subplots(figsize=(8.5, 5.5))
+        smallest = 0.05
+        for (method, cut), entries in lines.items():
+            colour = COLOURS[cuts.index(cut) % len(COLOURS)]
+            line = _STYLES[methods.index(method) % len(_STYLES)] if cut < 1 else "-"
+            mass = np.array([np.sqrt(e.low * e.high) for e in entries])
+            p = np.array([e.local_p for e in entries], dtype=float)
+            drawn = np.maximum(p, 1e-300)
+            half = np.array([(e.high - e.low) / 2 for e in entries])
+            name = cut_name(cut) if cut >= 1 else f"{method}, {cut_name(cut)}"
+            axes.errorbar(mass, drawn, xerr=half, fmt="o", color=colour, markersize=4, elinewidth=1, label=name)
+            axes.plot(mass, drawn, line, color=colour, linewidth=1.2)
+            if np.isfinite(p).any():
+                smallest = min(smallest, float(np.nanmin(drawn)))
+        deepest = max(4.0, float(norm.isf(smallest)) + 1)
+        for z in range(1, int(deepest) + 1):
+            axes.axhline(norm.sf(z), color="0.6", linewidth=0.8, linestyle=":")
+            axes.annotate(
+                f"{z}$\\sigma$", (1.01, norm.sf(z)), xycoords=("axes fraction", "data"), va="center", fontsize=11
+            )
+        axes.set_yscale("log")
+        axes.set_ylim(norm.sf(deepest), 40)
+        axes.set_ylabel("Local p-value")
+        axes.set_xlabel("$m_{JJ}$ [GeV]")
+        axes.legend(ncols=2, loc="upper center")
+        label_experiment(axes, title)
+    return figure, result.to_dict()

@@ -1,0 +1,38 @@
+"""Progress bars on long work, on the terminal only: logs and pipes stay clean."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+__all__ = ("Advance", "progress_bar")
+
+Advance = Callable[[int], None]
+
+
+@contextmanager
+def progress_bar(title: str, total: int) -> Iterator[Advance]:
+    """Bar that the block advances: `advance(1)` for each finished piece.
+
+    Where standard error is not a terminal, one line at the start and one at the end are written instead.
+    """
+    console = Console(stderr=True)
+    if not sys.stderr.isatty():
+        console.print(f"{title}: {total} to do", highlight=False)
+        yield lambda _: None
+        console.print(f"{title}: done", highlight=False)
+        return
+    columns = (
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda n: progress.advance(task, n)

@@ -1,0 +1,171 @@
+"""Second stage: one out-of-fold anomaly score per event, for each method and window, as resumable units."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load_file, save_file
+
+from resonaut.analysis.config import MethodConfig, SearchConfig
+from resonaut.analysis.parallel import map_unordered
+from resonaut.analysis.progress import progress_bar
+from resonaut.analysis.rundir import RunDirectory, Unit
+from resonaut.analysis.seeds import seed_for
+from resonaut.errors import ConfigError, InputError
+from resonaut.files import digest, read_json, write_json
+from resonaut.models import CrossFit, Sample, make_scorer, scorer_class
+from resonaut.processors import read_table, table_columns
+from resonaut.stats import Window, log_edges, sliding_windows
+
+__all__ = ("ScoreJob", "Scores", "choose_features", "load_scores", "score_jobs", "score_stage", "search_windows")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ScoreJob:
+    """One method in one window: everything that its scores depend on."""
+
+    table: Path
+    folder: Path
+    key: str
+    method: MethodConfig
+    features: tuple[str, ...]
+    window: Window | None
+    mass_range: tuple[float, float]
+    folds: int
+    seed: int
+
+    @property
+    def unit(self) -> Unit:
+        return Unit(self.folder, self.key)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of the events of the mass range that have all features.
+
+    `rows` are their row numbers in the event table; `unscored` counts the events that lack a feature.
+    """
+
+    rows: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float64]
+    fold: npt.NDArray[np.int64]
+    unscored: int
+
+
+def search_windows(config: SearchConfig) -> list[Window]:
+    """Signal regions of the scan.
+
+    Raises
+    ------
+    ConfigError
+        If `scan.only` leaves none.
+    """
+    scan = config.scan
+    windows = sliding_windows(
+        log_edges(scan.low, scan.high, scan.bins), sr_bins=scan.sr_bins, sb_bins=scan.sb_bins, step=scan.step
+    )
+    if scan.only:
+        windows = [w for w in windows if any(w.low <= mass < w.high for mass in scan.only)]
+    if not windows:
+        msg = (
+            f"scan.only: none of the masses {scan.only} lies in a signal region between {scan.low} and {scan.high} GeV"
+        )
+        raise ConfigError(msg)
+    return windows
+
+
+def choose_features(method: MethodConfig, columns: Sequence[str]) -> tuple[str, ...]:
+    """Features of a method: the configured ones, or its defaults as far as the event table has them.
+
+    Raises
+    ------
+    InputError
+        If fewer than two of the defaults are in the table.
+    """
+    if method.features != "auto":
+        return tuple(method.features)
+    wanted = make_scorer(method.name, **method.options).features
+    found = tuple(name for name in wanted if name in columns)
+    if len(found) < 2:
+        msg = f"{method.name} needs features like {', '.join(wanted)}; the events have {', '.join(columns)}"
+        raise InputError(msg)
+    if missing := [name for name in wanted if name not in found]:
+        logger.warning("%s runs without %s: the events do not have them", method.title, ", ".join(missing))
+    return found
+
+
+def score_jobs(config: SearchConfig, run: RunDirectory, table: Path, events_key: str) -> list[ScoreJob]:
+    """All units of the stage; a method that uses no window has one."""
+    columns = table_columns(table)
+    mass_range = (config.scan.low, config.scan.high)
+    jobs = []
+    for method in config.methods:
+        features = choose_features(method, columns)
+        windows = search_windows(config) if getattr(scorer_class(method.name), "uses_window", True) else [None]
+        for window in windows:
+            name = f"{window.low:.0f}-{window.high:.0f}" if window else "all"
+            seed = seed_for(config.seed, method.title, name)
+            described = (method.model_dump(), features, window and window.to_dict(), mass_range)
+            key = digest(events_key, described, config.selection.folds, seed)
+            folder = run.path / "scores" / method.title / name
+            jobs.append(
+                ScoreJob(table, folder, key, method, features, window, mass_range, config.selection.folds, seed)
+            )
+    return jobs
+
+
+def _sample(job: ScoreJob) -> tuple[npt.NDArray[np.int64], int, Sample]:
+    columns = list(dict.fromkeys((*job.features, "mjj", "weight", "label")))
+    table = read_table(job.table, columns=[c for c in columns if c in table_columns(job.table)])
+    missing = [name for name in job.features if name not in table.fields]
+    if missing:
+        msg = f"{job.method.title}: the event table has no {', '.join(missing)}; it has {', '.join(table_columns(job.table))}"
+        raise InputError(msg)
+    arrays = {name: np.asarray(table[name]) for name in table.fields}
+    inside = (arrays["mjj"] >= job.mass_range[0]) & (arrays["mjj"] < job.mass_range[1])
+    complete = np.all([np.isfinite(arrays[name]) for name in job.features], axis=0)
+    rows = np.flatnonzero(inside & complete)
+    chosen = {name: values[rows] for name, values in arrays.items()}
+    return rows, int(np.count_nonzero(inside & ~complete)), Sample.from_table(chosen, job.features)
+
+
+def _work(job: ScoreJob) -> str:
+    def work(folder: Path) -> None:
+        rows, unscored, sample = _sample(job)
+        options: dict[str, Any] = {**job.method.options, "features": job.features}
+        result = CrossFit(job.method.name, folds=job.folds, seed=job.seed, **options).fit_score(sample, job.window)
+        result.scorer.save(folder / "scorer")
+        tensors = {"rows": rows.astype(np.int64), "scores": result.scores, "fold": result.fold.astype(np.int64)}
+        save_file(tensors, folder / "scores.safetensors")
+        facts = {"method": job.method.model_dump(), "features": job.features, "unscored": unscored, "seed": job.seed}
+        write_json(folder / "facts.json", facts)
+
+    job.unit.make(work)
+    return job.folder.name
+
+
+def score_stage(jobs: Sequence[ScoreJob], *, workers: int) -> None:
+    """Train and score what is not there yet, over `workers` processes."""
+    todo = [job for job in jobs if not job.unit.done]
+    if not todo:
+        return
+    if len(todo) < len(jobs):
+        logger.info("%d of %d score units are there from an earlier run", len(jobs) - len(todo), len(jobs))
+    with progress_bar("training and scoring", len(todo)) as advance:
+        for _ in map_unordered(_work, todo, workers=workers):
+            advance(1)
+
+
+def load_scores(job: ScoreJob) -> Scores:
+    """Scores of a finished unit."""
+    tensors = load_file(job.folder / "scores.safetensors")
+    unscored = int(read_json(job.folder / "facts.json")["unscored"])
+    return Scores(tensors["rows"], tensors["scores"], tensors["fold"], unscored)

@@ -1,0 +1,143 @@
+"""A whole search: event files -> event table -> scores -> spectra -> fits -> p-value scan -> limits -> plots -> report."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from resonaut.analysis.config import SearchConfig
+from resonaut.analysis.events import EventStage, event_stage
+from resonaut.analysis.limits import LimitJob, limit_cuts, limit_jobs, limit_stage
+from resonaut.analysis.outputs import draw_all
+from resonaut.analysis.report import write_report
+from resonaut.analysis.rundir import RunDirectory
+from resonaut.analysis.scoring import ScoreJob, load_scores, score_jobs, score_stage, search_windows
+from resonaut.analysis.spectra import Selection, excesses_of, scan_of, selections_of, write_spectra
+from resonaut.analysis.summary import build_summary
+from resonaut.errors import InputError
+from resonaut.files import atomic_path, finite_or_none, write_json
+from resonaut.stats import ScanResult
+
+__all__ = ("describe_search", "run_search")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The finished units of a run, for timings and warnings."""
+
+    events: EventStage
+    scores: list[ScoreJob]
+    limits: list[LimitJob]
+    started: float
+
+    def timings(self) -> dict[str, float]:
+        return {
+            "events": self.events.seconds,
+            "training": sum(job.unit.seconds for job in self.scores),
+            "limits": sum(job.unit.seconds for job in self.limits),
+            "total": time.perf_counter() - self.started,
+        }
+
+    def warnings(self, scan: ScanResult) -> list[str]:
+        found = list(self.events.warnings)
+        for job in self.scores:
+            if unscored := load_scores(job).unscored:
+                found.append(
+                    f"{job.method.title}: {unscored} events lack a feature and cannot be selected ({job.folder.name})"
+                )
+        failed = [e for e in scan.entries if not e.ok]
+        if failed:
+            found.append(f"{len(failed)} of {len(scan.entries)} fits failed: those entries have no p-value")
+        return list(dict.fromkeys(found))
+
+
+def describe_search(config: SearchConfig, base: Path) -> str:
+    """What a run would do, for `--dry-run`."""
+    files = config.resolved_files(base)
+    windows = search_windows(config)
+    cuts = ", ".join(f"{c:g}" for c in config.selection.cuts)
+    lines = [
+        f"search {config.name!r}, seed {config.seed}",
+        f"events    {len(files)} files, {config.input.executor.name} executor",
+        f"          {', '.join(f.name for f in files[:6])}{' ...' if len(files) > 6 else ''}",
+        f"windows   {len(windows)} signal regions from {windows[0]} to {windows[-1]}",
+        f"methods   {', '.join(m.title for m in config.methods)}; {config.selection.folds} folds",
+        f"cuts      none, {cuts} of the events",
+        f"fits      {(len(config.selection.cuts) * len(config.methods) + 1) * len(windows)} with {config.fit.function}",
+        f"limits    {len(limit_cuts(config))} cuts, one mass per window",
+        f"workers   {config.workers}",
+    ]
+    return "\n".join(lines)
+
+
+def _statistics(
+    config: SearchConfig, run: RunDirectory, jobs: list[ScoreJob], table: Path
+) -> tuple[list[Selection], list[Any], ScanResult]:
+    selections = selections_of(config, jobs, table)
+    if not sum(s.spectrum.sum().value for s in selections if s.cut >= 1):
+        msg = f"no event lies between scan.low = {config.scan.low} and scan.high = {config.scan.high} GeV"
+        raise InputError(msg)
+    excesses = excesses_of(config, selections)
+    scan = scan_of(selections, excesses)
+    write_json(run.results / "fits.json", finite_or_none(write_spectra(run.results, selections, excesses)))
+    write_json(run.results / "scan.json", finite_or_none(scan.to_dict()))
+    return selections, excesses, scan
+
+
+def run_search(config: SearchConfig, base: Path, out: Path) -> Path:
+    """Run a search, or finish one that was interrupted.
+
+    Parameters
+    ----------
+    config
+        What to do.
+    base
+        Folder that relative file names of the config start from.
+    out
+        Run directory. Finished units of an earlier run with the same inputs are taken as they are.
+
+    Returns
+    -------
+    Path
+        The report.
+
+    Raises
+    ------
+    ResonautError
+        On bad input; everything that was finished stays in the run directory.
+    """
+    started = time.perf_counter()
+    run = RunDirectory(out)
+    run.summary.unlink(missing_ok=True)
+    events = event_stage(config, base, run)
+    jobs = score_jobs(config, run, events.table, events.key)
+    score_stage(jobs, workers=config.workers)
+    selections, excesses, scan = _statistics(config, run, jobs, events.table)
+    limits_todo = limit_jobs(config, run, selections)
+    limits = limit_stage(limits_todo, workers=config.workers)
+    pairs = list(zip(selections, excesses, strict=True))
+    draw_all(
+        config,
+        run.plots,
+        score_jobs=jobs,
+        table=events.table,
+        pairs=pairs,
+        scan=scan,
+        limit_jobs=limits_todo,
+        limits=limits,
+    )
+    with atomic_path(run.config) as temporary:
+        temporary.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    work = _Work(events, jobs, limits_todo, started)
+    summary = build_summary(
+        config, events=events.summary, scan=scan, limits=limits, timings=work.timings(), warnings=work.warnings(scan)
+    )
+    write_json(run.summary, summary)
+    return write_report(out)

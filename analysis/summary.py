@@ -1,0 +1,91 @@
+"""`summary.json`: the machine-readable result of a run. Its schema is documented in docs/summary.md and is stable."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from resonaut.analysis.config import SearchConfig
+from resonaut.files import finite_or_none
+from resonaut.stats import LimitResult, ScanEntry, ScanResult
+
+__all__ = ("SCHEMA", "build_summary", "trials_corrected", "versions")
+
+SCHEMA = "resonaut.summary/1"
+_PACKAGES = (
+    "resonaut", "awkward", "coffea", "fastjet", "hist", "iminuit", "numba", "numpy", "pyhf", "scikit-learn", "scipy",
+    "torch", "uproot",
+)  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that the numbers depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+
+
+def trials_corrected(local_p: float, trials: int) -> float:
+    """Upper bound on the probability that any of `trials` entries is as significant (Šidák, entries independent).
+
+    Overlapping windows and nested cuts are correlated, which makes the true global p-value smaller.
+
+    Examples
+    --------
+    >>> round(trials_corrected(0.01, 10), 4)
+    0.0956
+    """
+    return -math.expm1(trials * math.log1p(-local_p)) if local_p < 1 else 1.0
+
+
+def _entry(entry: ScanEntry) -> dict[str, Any]:
+    return {
+        "low": entry.low,
+        "high": entry.high,
+        "method": entry.method,
+        "cut": entry.cut,
+        "observed": entry.observed,
+        "expected": entry.expected,
+        "expected_error": entry.expected_error,
+        "local_p": entry.local_p,
+        "local_significance": entry.local_significance,
+        "fit_status": entry.status,
+    }
+
+
+def _limit(limit: LimitResult, luminosity: float | None) -> dict[str, Any]:
+    values = {"signal": limit.signal, "mass": limit.mass, "observed": limit.observed, "expected": list(limit.expected)}
+    if luminosity:
+        values["observed_fb"] = limit.observed / luminosity
+        values["expected_fb"] = [e / luminosity for e in limit.expected]
+    return values
+
+
+def build_summary(
+    config: SearchConfig,
+    *,
+    events: Mapping[str, Any],
+    scan: ScanResult,
+    limits: Sequence[LimitResult],
+    timings: Mapping[str, float],
+    warnings: Iterable[str] = (),
+) -> dict[str, Any]:
+    """Everything that a reader of a run may want as numbers; NaN becomes null."""
+    best = scan.best
+    luminosity = config.limits.luminosity if config.limits else None
+    content = {
+        "schema": SCHEMA,
+        "config": config.model_dump(mode="json"),
+        "versions": versions(),
+        "seed": config.seed,
+        "events": dict(events),
+        "windows": [_entry(e) for e in scan.entries],
+        "best": _entry(best) if best else None,
+        "trials": len(scan.entries),
+        "best_trials_corrected_p": trials_corrected(best.local_p, len(scan.entries)) if best else None,
+        "limits": [_limit(r, luminosity) for r in limits],
+        "timings": dict(timings),
+        "warnings": list(warnings),
+    }
+    return dict(finite_or_none(content))

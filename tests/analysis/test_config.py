@@ -1,0 +1,61 @@
+"""Configs: what is wrong is named, with the nearest right word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from resonaut.analysis.config import load_config, parse_config
+from resonaut.errors import ConfigError, InputError
+
+MINIMAL = {"input": {"files": ["a.h5"]}, "scan": {"low": 2800, "high": 5200}}
+
+
+def test_a_minimal_config_is_enough() -> None:
+    config = parse_config(MINIMAL)
+    assert [m.name for m in config.methods] == ["cwola-trees"]
+    assert config.selection.cuts == (0.1, 0.01, 0.001)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"sede": 3}, r"unknown key 'sede': did you mean 'seed'"),
+        ({"scan": {"low": 2800, "high": 5200, "bin": 30}}, r"unknown key in scan 'bin': did you mean 'bins'"),
+        ({"methods": [{"name": "cwola-trees", "fetures": "auto"}]}, r"'fetures': did you mean 'features'"),
+        ({"scan": {"low": 5200, "high": 2800}}, r"scan.high must be above scan.low"),
+        ({"scan": {"low": 2800, "high": 5200, "bins": 9}}, r"a window needs 10 bins but the scan has 9"),
+        ({"selection": {"cuts": [0.1, 1.0]}}, r"distinct fractions below 1"),
+        ({"selection": {"cuts": [2.0]}}, r"selection.cuts.0"),
+        ({"methods": [{"name": "cwola-trees"}, {"name": "cwola-trees"}]}, r"distinct labels"),
+        ({"methods": [{"name": "cwola-tree"}]}, r"did you mean 'cwola-trees'"),
+        ({"input": {"files": ["a.h5"], "jets": {"radus": 1.0}}}, r"did you mean 'radius'"),
+        ({"input": {"files": ["a.h5"], "cuts": {"pt": 1.0}}}, r"unknown key in input.cuts 'pt'"),
+        ({"fit": {"function": "dijet44"}}, r"did you mean 'dijet4'"),
+    ],
+)
+def test_a_wrong_config_says_what_is_wrong(change: dict[str, object], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        parse_config({**MINIMAL, **change})
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"config file not found: .*nowhere.yaml"):
+        load_config(tmp_path / "nowhere.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("scan: [1, 2")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_config(broken)
+    broken.write_text("just words")
+    with pytest.raises(ConfigError, match="is a mapping with the keys"):
+        load_config(broken)
+
+
+def test_input_globs_are_expanded_and_empty_ones_are_errors(tmp_path: Path) -> None:
+    for name in ("b.h5", "a.h5"):
+        (tmp_path / name).touch()
+    config = parse_config({**MINIMAL, "input": {"files": ["*.h5", "a.h5"]}})
+    assert [p.name for p in config.resolved_files(tmp_path)] == ["a.h5", "b.h5"]
+    with pytest.raises(InputError, match=r"'\*.root' matches no file"):
+        parse_config({**MINIMAL, "input": {"files": ["*.root"]}}).resolved_files(tmp_path)

@@ -1,0 +1,47 @@
+"""Units of work: whole or not at all, never twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from resonaut.analysis.rundir import RunDirectory
+from resonaut.errors import InputError
+
+
+def _count(calls: list[int]):  # type: ignore[no-untyped-def]
+    def work(folder: Path) -> None:
+        calls.append(1)
+        (folder / "result.txt").write_text(str(len(calls)))
+
+    return work
+
+
+def test_finished_work_is_not_repeated_and_changed_input_is_redone(tmp_path: Path) -> None:
+    run, calls = RunDirectory(tmp_path / "run"), []
+    assert run.unit("a/b", "key-1").make(_count(calls))
+    assert not run.unit("a/b", "key-1").make(_count(calls))
+    assert len(calls) == 1
+    assert run.unit("a/b", "key-2").make(_count(calls))
+    assert (tmp_path / "run/a/b/result.txt").read_text() == "2"
+
+
+def test_work_that_fails_half_way_leaves_nothing_behind(tmp_path: Path) -> None:
+    unit = RunDirectory(tmp_path).unit("a", "key")
+
+    def fails(folder: Path) -> None:
+        (folder / "half.txt").write_text("half")
+        msg = "lost power"
+        raise OSError(msg)
+
+    with pytest.raises(OSError, match="lost power"):
+        unit.make(fails)
+    assert not unit.done
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_the_run_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "run").touch()
+    with pytest.raises(InputError, match="is a file"):
+        RunDirectory(tmp_path / "run")
