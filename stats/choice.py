@@ -3,6 +3,8 @@ r"""The lowest order of a nested family that describes the sidebands.
 Tight anomaly cuts leave 5 to 200 events, which cannot determine four parameters: a fit with too many of them follows
 fluctuations next to the signal region, one with too few is biased. The choice here is the one that ATLAS and CMS make,
 an F-test between nested functions, on the sidebands only, so that an excess in the signal region cannot influence it.
+A function is a candidate only where ten events are there for each of its shape parameters, and where its fit converges
+to finite parameters.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from resonaut.errors import ConfigError, InputError
-from resonaut.stats.batched import BatchFit, Design, fit_batch
+from resonaut.stats.batched import CONVERGED, BatchFit, Design, fit_batch
 from resonaut.stats.functions import DEFAULT_SQRTS, DIJET_FAMILY, background_function
 from resonaut.stats.regions import fit_region
 from resonaut.stats.spectrum import Spectrum, poisson_counts
@@ -26,6 +28,7 @@ __all__ = ("FunctionChoice", "choose_function", "choose_functions", "f_test", "p
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
+EVENTS_PER_SHAPE_PARAMETER = 10  # usual rule of regression; below it a maximum-likelihood shape is mostly noise
 F_TEST_THRESHOLD = 0.05  # the value used by the CMS dijet searches
 
 
@@ -134,14 +137,22 @@ def choose_functions(
     fits: list[BatchFit] = [
         fit_batch(data, Design.build(name, edges, sqrts=sqrts, importance=importance), used) for name, _ in within
     ]
-    deviances = np.stack([np.where(fit.ok, fit.deviance, np.inf) for fit in fits])
+    deviances = np.stack([fit.deviance for fit in fits])
+    events = data[:, used].sum(axis=1)
+    allowed = np.stack(
+        [
+            (fit.status == CONVERGED) & (events >= EVENTS_PER_SHAPE_PARAMETER * (size - 1))
+            for fit, (_, size) in zip(fits, within, strict=True)
+        ]
+    )
     p_values = np.ones((len(within), len(data)))
     for small in range(len(within) - 1):
         for large in range(small + 1, len(within)):
             added = within[large][1] - within[small][1]
             p = f_test(deviances[small], deviances[large], added, int(used.sum()) - within[large][1])
-            p_values[small] = np.fmin(p_values[small], p)
-    chosen = (p_values >= threshold).argmax(axis=0)
+            p_values[small] = np.minimum(p_values[small], np.where(allowed[large], p, 1.0))
+    allowed[0] = True  # something must be chosen
+    chosen = (allowed & (p_values >= threshold)).argmax(axis=0)
     names = tuple(name for name, _ in within)
     return [
         FunctionChoice(names[k], names, tuple(map(float, deviances[:, n])), tuple(map(float, p_values[:-1, n])))

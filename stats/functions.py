@@ -37,8 +37,12 @@ Term = Callable[[FloatArray], FloatArray]
 DEFAULT_SQRTS = 13000.0
 """Centre-of-mass energy of LHC Run 2 (GeV)."""
 
-DIJET_FAMILY = ("dijet2", "dijet3", "dijet4", "dijet5")
-"""Nested members, each with one parameter more than the one before."""
+DIJET_FAMILY = ("dijet3", "dijet4", "dijet5")
+"""Nested members, each with one parameter more than the one before.
+
+The power law "dijet2" is left out: it cannot follow a spectrum that an anomaly cut has bent, and toys of such spectra
+show it to make excesses (five times too many p-values below 0.01 at 50 events), where "dijet3" stays calibrated.
+"""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ Tucker, arXiv:physics/0702156; Gehrels 1986):
 
 with b0 the signal-region expectation of the no-signal fit and sigma0 its uncertainty from the sidebands, evaluated there.
 For a background that is only a normalisation this is the on/off problem itself. It equals the Poisson tail marginalised
-over a gamma distribution of the background. A count whose two tails, P(>= n) and P(> n), enclose one half carries no
+over a gamma distribution of the background. Of the two definitions the less significant one is taken. A count whose two tails, P(>= n) and P(> n), enclose one half carries no
 evidence and gets p = 0.5: no events where none are expected is no excess and no deficit. As every test of a small count,
 it is conservative: background alone falls below a small p at most as often as it should.
 """
@@ -34,7 +34,7 @@ import numpy.typing as npt
 from scipy import special
 
 from resonaut.errors import InputError
-from resonaut.stats.batched import FAILED, BatchFit, Design, covariance_from, fit_batch
+from resonaut.stats.batched import AT_LIMIT, FAILED, BatchFit, Design, covariance_from, fit_batch
 from resonaut.stats.choice import choose_functions, pooled_importance
 from resonaut.stats.fit import FitResult, fit_counts, status_text
 from resonaut.stats.functions import DEFAULT_SQRTS
@@ -232,10 +232,14 @@ def _excess(data: FloatArray, design: Design, region: Region) -> tuple[FloatArra
     if small.any():
         tau = _exposure_ratio(null, region)
         p_small, z_small = on_off_p_value(observed, tau * expected, tau)
+        # where propagation of errors to tau breaks down (a shape that hardly any event constrains), q0 is the safer one
+        small &= np.abs(z_small) <= np.abs(z)
         p, z = np.where(small, p_small, p), np.where(small, z_small, z)
     rows = np.stack([expected, error, p, z])
-    rows[:, ~(free.ok & null.ok)] = np.nan
-    return rows, np.maximum(free.status, np.where(null.ok, 0, FAILED)).astype(np.int8)
+    runaway = (free.status == AT_LIMIT) & (expected > 10.0 * (data[:, region.in_range].sum(axis=1) + 1.0))
+    usable = free.ok & null.ok & ~runaway
+    rows[:, ~usable] = np.nan
+    return rows, np.where(usable, free.status, FAILED).astype(np.int8)
 
 
 def _exposure_ratio(null: BatchFit, region: Region) -> FloatArray:
