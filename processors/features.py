@@ -1,0 +1,142 @@
+"""Event features of a dijet: the columns of the event table, from the two leading jets.
+
+`DijetFeatures` is a builder: called with events of any source it gives one array per feature, NaN where an event has
+none. `DijetProcessor` writes tables with it; `AnomalySelection` feeds scorers with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from resonaut.errors import ConfigError, InputError, unknown_name
+from resonaut.processors.jets import ALGORITHMS, JetPair, cluster, collection_pair, flatten_particles
+
+__all__ = ("DijetFeatures", "dijet_columns")
+
+Floats = npt.NDArray[np.float64]
+
+RATIOS = {"tau21": ("tau2", "tau1"), "tau32": ("tau3", "tau2"), "tau43": ("tau4", "tau3")}
+PARTICLES = ("PFCand", "PFCands")
+COLLECTIONS = ("FatJet", "ScoutingFatJet")
+LEADING_ONLY = "leading_jets_only"  # metadata of files that keep two jets of each event and not their number
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    """Quotient where it means something: NaN for a denominator that is not positive or a negative numerator."""
+    good = (below > 0) & (above >= 0)
+    return np.divide(above, below, out=np.full_like(below, np.nan), where=good)
+
+
+def _ratios(jets: dict[str, Floats]) -> dict[str, Floats]:
+    out = {name: _ratio(jets[a], jets[b]) for name, (a, b) in RATIOS.items() if a in jets and b in jets}
+    if "tau1b2" in jets and "tau1" in jets:
+        out["tau1b2_ratio"] = _ratio(np.sqrt(np.maximum(jets["tau1b2"], 0)), jets["tau1"])
+    return out
+
+
+def _invariant_mass(jets: dict[str, Floats]) -> Floats:
+    pt, eta, phi, m = (jets[x] for x in ("pt", "eta", "phi", "m"))
+    px, py, pz = pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)
+    energy = np.sqrt((pt * np.cosh(eta)) ** 2 + m**2)
+    sums = [x.sum(axis=1) for x in (energy, px, py, pz)]
+    return np.asarray(np.sqrt(np.maximum(sums[0] ** 2 - sums[1] ** 2 - sums[2] ** 2 - sums[3] ** 2, 0)))
+
+
+def dijet_columns(pair: JetPair) -> dict[str, Floats]:
+    """All features of the event table, (events,) each, from the two leading jets.
+
+    Event level: `mjj`, `dr_jj`, `deta_jj`, `dm_jj` = heavier minus lighter mass, `nj`. Per jet, with suffixes `_j1`,
+    `_j2` (falling pT) and `_h`, `_l` (heavier, lighter): `pt eta phi m`, and where the input has them `tau1` ...
+    `tau4` (beta = 1), `tau1b2` (beta = 2), `n`, `msd`, the ratios `tau21 tau32 tau43` and
+    `tau1b2_ratio` = sqrt(tau1b2) / tau1 (the angle-normalised, dimensionless form). GeV and radians.
+    """
+    jets = pair.columns | _ratios(pair.columns)
+    deta = np.abs(jets["eta"][:, 0] - jets["eta"][:, 1])
+    dphi = np.abs(jets["phi"][:, 0] - jets["phi"][:, 1])
+    dphi = np.minimum(dphi, 2 * np.pi - dphi)
+    heavy = (jets["m"][:, 1] > jets["m"][:, 0]).astype(np.int64)
+    rows = np.arange(len(pair))
+    out = {
+        "mjj": _invariant_mass(jets),
+        "dr_jj": np.hypot(deta, dphi),
+        "deta_jj": deta,
+        "dm_jj": np.abs(jets["m"][:, 0] - jets["m"][:, 1]),
+        "nj": pair.count.astype(np.float64),
+    }
+    for name, values in jets.items():
+        out[f"{name}_j1"], out[f"{name}_j2"] = values[:, 0], values[:, 1]
+        out[f"{name}_h"], out[f"{name}_l"] = values[rows, heavy], values[rows, 1 - heavy]
+    return out
+
+
+@dataclass(frozen=True)
+class DijetFeatures:
+    """Builder of dijet features from events of any source.
+
+    Jets of an existing collection are taken if the events have one, else particles are clustered.
+
+    Parameters
+    ----------
+    collection : "auto", the name of a jet collection such as "FatJet", or "cluster" for clustering in any case.
+    collection_radius : R of that collection's jets, R0 of N-subjettiness where constituents are linked (AK8: 0.8).
+    algorithm, radius, ptmin : of the clustering; GeV.
+    """
+
+    collection: str = "auto"
+    collection_radius: float = 0.8
+    algorithm: str = "antikt"
+    radius: float = 1.0
+    ptmin: float = 20.0
+
+    def __post_init__(self) -> None:
+        if self.algorithm not in ALGORITHMS:
+            raise ConfigError(unknown_name("clustering algorithm", self.algorithm, ALGORITHMS))
+        for name in ("collection_radius", "radius", "ptmin"):
+            if not getattr(self, name) > 0:
+                msg = f"{name} is {getattr(self, name)}, expected a positive number"
+                raise ConfigError(msg)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Options as plain data."""
+        return asdict(self)
+
+    def pair(self, events: Any) -> JetPair:
+        """The two leading jets of every event.
+
+        Raises
+        ------
+        InputError
+            If the events have neither the jets nor the particles asked for.
+        """
+        fields = set(events.fields)
+        found = [c for c in COLLECTIONS if c in fields] if self.collection == "auto" else [self.collection]
+        if found and self.collection != "cluster":
+            if found[0] not in fields:
+                raise InputError(unknown_name("jet collection", found[0], fields))
+            return collection_pair(events, found[0], self.collection_radius)
+        particles = [c for c in PARTICLES if c in fields]
+        if not particles:
+            msg = f"got events with {sorted(fields)[:20]}, expected jets ({', '.join(COLLECTIONS)}) or particles ({', '.join(PARTICLES)})"
+            raise InputError(msg)
+        momenta, broken = flatten_particles(events[particles[0]])
+        found_pair = cluster(momenta, algorithm=self.algorithm, radius=self.radius, ptmin=self.ptmin)
+        return JetPair(found_pair.count, found_pair.columns, broken)
+
+    def pair_and_columns(self, events: Any) -> tuple[JetPair, dict[str, Floats]]:
+        """The two leading jets and all features of every event."""
+        pair = self.pair(events)
+        columns = dijet_columns(pair)
+        if "nj" in events.fields:
+            columns["nj"] = np.asarray(events["nj"], dtype=np.float64)
+        elif (events.metadata or {}).get(LEADING_ONLY):
+            del columns["nj"]
+        return pair, columns
+
+    def __call__(self, events: Any) -> dict[str, Floats]:
+        """Features of every event, (events,) each; NaN where there are not two jets or a value is undefined."""
+        return self.pair_and_columns(events)[1]

@@ -1,0 +1,166 @@
+"""Substructure of jets in compiled loops: N-subjettiness, soft drop, mass.
+
+Constituents come flat, with `offsets` of each jet; every jet is independent.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from resonaut.processors.compiled import kernel
+from resonaut.processors.kernels_cluster import (
+    all_neighbours,
+    distance2,
+    pair_measure,
+    rapidity,
+    recombine,
+    renew_neighbours,
+    smallest,
+)
+
+__all__ = ("jet_masses", "n_subjettiness", "soft_drop_masses")
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+EVERYWHERE = 1000.0  # a radius that no pair of particles exceeds: the beam never wins
+MAX_AXES = 4
+
+
+@kernel
+def invariant_mass(px: float, py: float, pz: float, energy: float) -> float:
+    """Invariant mass, 0 where rounding makes m^2 negative."""
+    return math.sqrt(max(0.0, (energy + pz) * (energy - pz) - px * px - py * py))
+
+
+@kernel
+def _tau(
+    pt: Floats, rap: Floats, phi: Floats, axis_rap: Floats, axis_phi: Floats, axes: int, r2: float
+) -> tuple[float, float]:
+    """tau_N with beta = 1 and beta = 2 for the given axes."""
+    one, two, norm = 0.0, 0.0, 0.0
+    for i in range(pt.size):
+        best = distance2(rap[i], phi[i], axis_rap[0], axis_phi[0])
+        for k in range(1, axes):
+            best = min(best, distance2(rap[i], phi[i], axis_rap[k], axis_phi[k]))
+        one += pt[i] * math.sqrt(best)
+        two += pt[i] * best
+        norm += pt[i]
+    return one / (norm * math.sqrt(r2)), two / (norm * r2)
+
+
+@kernel
+def _taus_of_jet(pt: Floats, rap: Floats, phi: Floats, r2: float, out: Floats) -> None:
+    """Fill `out` = tau1, tau2, tau3, tau4 (beta = 1), tau1 (beta = 2) of one jet; 0 with no more particles than axes."""
+    out[:] = 0.0
+    left = pt.size
+    axis_pt, axis_rap, axis_phi, scale = pt.copy(), rap.copy(), phi.copy(), pt * pt
+    far = EVERYWHERE * EVERYWHERE
+    near, dist, dij = np.full(left, -1), np.full(left, far), np.empty(left)
+    all_neighbours(left, axis_rap, axis_phi, far, near, dist)
+    for i in range(left):
+        dij[i] = pair_measure(i, scale, near, dist)
+    while left > 1:
+        a = smallest(dij, left)
+        b = near[a]
+        left -= 1
+        keep, hole = min(a, b), max(a, b)
+        if axis_pt[hole] > axis_pt[keep]:  # the winner gives its direction
+            axis_rap[keep], axis_phi[keep] = axis_rap[hole], axis_phi[hole]
+        axis_pt[keep] += axis_pt[hole]
+        scale[keep] = axis_pt[keep] * axis_pt[keep]
+        axis_pt[hole], axis_rap[hole], axis_phi[hole] = axis_pt[left], axis_rap[left], axis_phi[left]
+        scale[hole], near[hole], dist[hole], dij[hole] = scale[left], near[left], dist[left], dij[left]
+        renew_neighbours(keep, hole, left, axis_rap, axis_phi, scale, far, near, dist, dij)
+        if left <= MAX_AXES:
+            one, two = _tau(pt, rap, phi, axis_rap, axis_phi, left, r2)
+            out[left - 1] = one
+            if left == 1:
+                out[MAX_AXES] = two
+
+
+@kernel
+def n_subjettiness(particles: Floats, offsets: Ints, radius: float) -> Floats:
+    """N-subjettiness of every jet: (jets, 5) = tau1, tau2, tau3, tau4 with beta = 1 and tau1 with beta = 2.
+
+    Normalised measure, tau_N = sum_i pT_i min_k dR_ik^beta / sum_i pT_i R^beta (Thaler, Van Tilburg, arXiv:1011.2268),
+    about the axes of exclusive kT clustering with winner-take-all recombination (pT adds up, the direction is the
+    harder one's; Larkoski, Neill, Thaler, arXiv:1401.2158), without minimisation. A jet with no more than N
+    particles has tau_N = 0, one without particles has NaN.
+
+    Parameters
+    ----------
+    particles : (n, 4) constituents (px, py, pz, E) in GeV, jet after jet.
+    offsets : (jets + 1,) first constituent of each jet.
+    radius : R0 of the measure.
+    """
+    jets = offsets.size - 1
+    out = np.full((jets, MAX_AXES + 1), np.nan)
+    n = particles.shape[0]
+    pt, rap, phi = np.empty(n), np.empty(n), np.empty(n)
+    for i in range(n):
+        px, py, pz, energy = particles[i]
+        pt[i] = math.sqrt(px * px + py * py)
+        rap[i] = rapidity(px, py, pz, energy)
+        phi[i] = math.atan2(py, px)
+    for j in range(jets):
+        a, b = offsets[j], offsets[j + 1]
+        if b > a:
+            _taus_of_jet(pt[a:b], rap[a:b], phi[a:b], radius * radius, out[j])
+    return out
+
+
+@kernel
+def _groomed_row(root: int, n: int, history: Ints, p4: Floats, zcut: float) -> int:
+    """Follow the harder branch until both prongs share the pT; -1 if no splitting does."""
+    row = root
+    while row >= n:
+        one, two = history[row, 0], history[row, 1]
+        pt_one = math.sqrt(p4[one, 0] ** 2 + p4[one, 1] ** 2)
+        pt_two = math.sqrt(p4[two, 0] ** 2 + p4[two, 1] ** 2)
+        if min(pt_one, pt_two) > zcut * (pt_one + pt_two):
+            return row
+        row = one if pt_one > pt_two else two
+    return row
+
+
+@kernel
+def soft_drop_masses(particles: Floats, offsets: Ints, zcut: float) -> Floats:
+    """Soft-drop mass of every jet with beta = 0 (the modified mass-drop tagger), in GeV.
+
+    The jet is reclustered with Cambridge/Aachen and the softer branch is dropped until
+    min(pT_1, pT_2) > zcut (pT_1 + pT_2) (Larkoski, Marzani, Soyez, Thaler, arXiv:1402.2657, eq. 1.1).
+    A jet groomed down to one particle has that particle's mass, one without particles has NaN.
+
+    Parameters
+    ----------
+    particles : (n, 4) constituents (px, py, pz, E) in GeV, jet after jet.
+    offsets : (jets + 1,) first constituent of each jet.
+    zcut : smallest momentum fraction of the softer prong.
+    """
+    jets = offsets.size - 1
+    widest = 0
+    for j in range(jets):
+        widest = max(widest, offsets[j + 1] - offsets[j])
+    history, p4 = np.empty((2 * widest, 2), np.int64), np.empty((2 * widest, 4))
+    out = np.full(jets, np.nan)
+    for j in range(jets):
+        n = offsets[j + 1] - offsets[j]
+        if n == 0:
+            continue
+        mergers = recombine(particles[offsets[j] : offsets[j + 1]], EVERYWHERE, 0.0, history, p4)
+        row = _groomed_row(n + mergers - 1, n, history, p4, zcut)
+        out[j] = invariant_mass(p4[row, 0], p4[row, 1], p4[row, 2], p4[row, 3])
+    return out
+
+
+@kernel
+def jet_masses(jets: Floats) -> Floats:
+    """Invariant masses in GeV of momenta (n, 4) = (px, py, pz, E)."""
+    out = np.empty(jets.shape[0])
+    for j in range(jets.shape[0]):
+        out[j] = invariant_mass(jets[j, 0], jets[j, 1], jets[j, 2], jets[j, 3])
+    return out
