@@ -1,3 +1,97 @@
-"""stats"""
+"""Background fits, p-values, scans and limits, on histograms alone.
+
+Windows
+    `Window`, `sliding_windows`, `log_edges`
+Spectra
+    `make_spectrum`, `as_counts`, `read_spectrum`, `write_root`, `write_csv`
+Background functions
+    `background_function`, `available_functions`, `register_function`, `BackgroundFunction`, `DIJET_FAMILY`,
+    `choose_function`, `f_test`
+Fits
+    `fit_background` -> `FitResult`; many spectra at once: `Design`, `fit_batch` -> `BatchFit`
+Goodness of fit
+    `pearson_chi2`, `deviance`, `kolmogorov_smirnov`, `poisson_significance`, `toy_goodness`
+Excesses
+    `local_p_value` -> `ExcessResult`; many spectra: `local_p_values`; `on_off_p_value`;
+    `scan`, `scan_windows` -> `ScanResult`; `global_p_value`
+Limits
+    `gaussian_template`, `upper_limit`, `limit_scan` -> `LimitResult`, `toy_cls`, `build_workspace`, `write_workspace`,
+    `pyhf_cls`
+"""
 
 from __future__ import annotations
+
+from resonaut.stats.batched import BatchFit, fit_batch
+from resonaut.stats.choice import FunctionChoice, choose_function, f_test
+from resonaut.stats.design import Design
+from resonaut.stats.files import read_spectrum, write_csv, write_root
+from resonaut.stats.fit import FitResult, fit_background
+from resonaut.stats.functions import (
+    DEFAULT_SQRTS,
+    DIJET_FAMILY,
+    BackgroundFunction,
+    available_functions,
+    background_function,
+    register_function,
+)
+from resonaut.stats.goodness import deviance, kolmogorov_smirnov, pearson_chi2, poisson_significance
+from resonaut.stats.limits import LimitResult, asymptotic_cls, limit_scan, pyhf_cls, upper_limit
+from resonaut.stats.scan import ScanEntry, ScanInput, ScanResult, scan, scan_windows
+from resonaut.stats.significance import ExcessResult, LocalPValues, local_p_value, local_p_values, on_off_p_value
+from resonaut.stats.spectrum import as_counts, make_spectrum
+from resonaut.stats.toys import GlobalPValue, ToyGoodness, global_p_value, toy_cls, toy_goodness
+from resonaut.stats.windows import Window, log_edges, sliding_windows
+from resonaut.stats.workspace import MODIFIER_SETTINGS, build_workspace, gaussian_template, write_workspace
+
+__all__ = (
+    "DEFAULT_SQRTS",
+    "DIJET_FAMILY",
+    "MODIFIER_SETTINGS",
+    "BackgroundFunction",
+    "BatchFit",
+    "Design",
+    "ExcessResult",
+    "FitResult",
+    "FunctionChoice",
+    "GlobalPValue",
+    "LimitResult",
+    "LocalPValues",
+    "ScanEntry",
+    "ScanInput",
+    "ScanResult",
+    "ToyGoodness",
+    "Window",
+    "as_counts",
+    "asymptotic_cls",
+    "available_functions",
+    "background_function",
+    "build_workspace",
+    "choose_function",
+    "deviance",
+    "f_test",
+    "fit_background",
+    "fit_batch",
+    "gaussian_template",
+    "global_p_value",
+    "kolmogorov_smirnov",
+    "limit_scan",
+    "local_p_value",
+    "local_p_values",
+    "log_edges",
+    "make_spectrum",
+    "on_off_p_value",
+    "pearson_chi2",
+    "poisson_significance",
+    "pyhf_cls",
+    "read_spectrum",
+    "register_function",
+    "scan",
+    "scan_windows",
+    "sliding_windows",
+    "toy_cls",
+    "toy_goodness",
+    "upper_limit",
+    "write_csv",
+    "write_root",
+    "write_workspace",
+)

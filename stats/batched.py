@@ -22,15 +22,14 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut.errors import InputError
-from resonaut.stats.functions import DEFAULT_SQRTS, BackgroundFunction, background_function
+from resonaut.stats.design import Design
 
-__all__ = ("AT_LIMIT", "CONVERGED", "FAILED", "BatchFit", "Design", "covariance_from", "fit_batch")
+__all__ = ("AT_LIMIT", "CONVERGED", "FAILED", "BatchFit", "covariance_from", "fit_batch")
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 CONVERGED, AT_LIMIT, FAILED = 0, 1, 2
-NODES = 4  # relative error of a bin integral below 1e-9 for bins of 10 % width under a spectrum falling as m^-10
 MAX_ITERATIONS = 60
 MAX_LOG_STEP = 4.0  # largest change of ln f anywhere in the range in one step: keeps exp() and the first steps tame
 TOLERANCE = 1e-10  # expected further gain in 2 ln L
@@ -38,120 +37,6 @@ SLOW = 0.02  # a fit that still gains this little in 2 ln L per step, at the las
 FLAT_INFORMATION = 1e-4  # per event: below it, some shape is unconstrained by the data
 CHUNK = 256  # spectra at a time: working arrays stay in the cache
 TINY = 1e-300
-
-
-@dataclass(frozen=True)
-class Design:
-    """The nodes, weights and orthonormal basis that a batch of fits shares.
-
-    Attributes
-    ----------
-    function : BackgroundFunction
-    sqrts : float
-        GeV.
-    edges : ndarray of shape (bins + 1,)
-        GeV.
-    basis : ndarray of shape (bins, nodes, parameters)
-        Orthonormal basis functions at the nodes.
-    weights : ndarray of shape (bins, nodes)
-        Quadrature weights (GeV).
-    to_physical : ndarray of shape (parameters, parameters)
-        ``(ln p0, p1, ...) = to_physical @ theta``.
-    """
-
-    function: BackgroundFunction
-    sqrts: float
-    edges: FloatArray
-    basis: FloatArray
-    weights: FloatArray
-    to_physical: FloatArray
-
-    @classmethod
-    def build(
-        cls,
-        function: str | BackgroundFunction,
-        edges: npt.ArrayLike,
-        *,
-        sqrts: float = DEFAULT_SQRTS,
-        importance: npt.ArrayLike | None = None,
-        nodes: int = NODES,
-    ) -> Design:
-        """Place the nodes and make the basis orthonormal.
-
-        Parameters
-        ----------
-        function : str or BackgroundFunction
-        edges : array_like of shape (bins + 1,)
-            GeV, inside (0, sqrts].
-        sqrts : float
-            GeV.
-        importance : array_like of shape (bins,), optional
-            Weight of each bin in the scalar product, usually the counts; 0 leaves a bin out. All bins alike by default.
-        nodes : int
-            Gauss-Legendre nodes in a bin.
-
-        Raises
-        ------
-        InputError
-            If edges leave (0, sqrts], or fewer bins than parameters have weight.
-        """
-        chosen = background_function(function) if isinstance(function, str) else function
-        bounds = np.asarray(edges, dtype=np.float64)
-        if not (bounds[0] > 0 and bounds[-1] <= sqrts):
-            msg = f"{chosen.name} got edges {bounds[0]:.6g}..{bounds[-1]:.6g}, expected 0 < edges <= sqrts = {sqrts:.6g} GeV"
-            raise InputError(msg)
-        point, weight = np.polynomial.legendre.leggauss(nodes)
-        half = 0.5 * np.diff(bounds)[:, None]
-        mass = 0.5 * (bounds[1:] + bounds[:-1])[:, None] + half * point
-        raw = chosen.basis(mass, sqrts)
-        share = _importance(importance, len(bounds) - 1, raw.shape[-1])
-        rows = np.sqrt(share[:, None] * weight / 2.0).ravel()
-        flat = raw.reshape(-1, raw.shape[-1])
-        r = np.linalg.qr(rows[:, None] * flat, mode="r")
-        to_physical = np.linalg.inv(r)
-        return cls(chosen, float(sqrts), bounds, raw @ to_physical, half * weight, to_physical)
-
-    @property
-    def n_bins(self) -> int:
-        """Number of bins."""
-        return self.weights.shape[0]
-
-    @property
-    def n_parameters(self) -> int:
-        """Number of parameters."""
-        return self.basis.shape[-1]
-
-    def expected(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Expected counts and their derivatives.
-
-        Parameters
-        ----------
-        theta : ndarray of shape (spectra, parameters)
-
-        Returns
-        -------
-        expected : ndarray of shape (spectra, bins)
-        jacobian : ndarray of shape (spectra, bins, parameters)
-        """
-        flat = self.basis.reshape(-1, self.n_parameters)
-        exponent = np.clip(theta @ flat.T, -700.0, 700.0)
-        value = np.exp(exponent).reshape(len(theta), *self.weights.shape) * self.weights
-        jacobian = np.matmul(value.transpose(1, 0, 2), self.basis).transpose(1, 0, 2)
-        return value.sum(axis=2), jacobian
-
-
-def _importance(importance: npt.ArrayLike | None, bins: int, parameters: int) -> FloatArray:
-    """Normalised weight of each bin in the scalar product, with a floor that keeps every direction in sight."""
-    if importance is None:
-        return np.full(bins, 1.0 / bins)
-    raw = np.asarray(importance, dtype=np.float64)
-    used = raw > 0
-    if used.sum() < parameters:
-        msg = f"fit got {used.sum()} bins to fit, expected at least {parameters}: widen the range or use fewer parameters"
-        raise InputError(msg)
-    floor = 1e-6 * raw.max()
-    share = np.where(used, np.maximum(raw, floor), 0.0)
-    return np.asarray(share / share.sum())
 
 
 @dataclass(frozen=True)
@@ -381,7 +266,9 @@ def fit_batch(
     used = np.broadcast_to(True if mask is None else np.asarray(mask, dtype=bool), data.shape)
     cells = None if starts is None else np.asarray(starts, dtype=np.int64)
     chunks = [
-        _fit_chunk(design, data[i : i + CHUNK], used[i : i + CHUNK], cells, None if theta is None else theta[i : i + CHUNK])
+        _fit_chunk(
+            design, data[i : i + CHUNK], used[i : i + CHUNK], cells, None if theta is None else theta[i : i + CHUNK]
+        )
         for i in range(0, len(data), CHUNK)
     ]
     if not chunks:

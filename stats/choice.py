@@ -11,19 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
 from resonaut.errors import ConfigError, InputError
-from resonaut.stats.batched import CONVERGED, BatchFit, Design, fit_batch
+from resonaut.stats.batched import CONVERGED, BatchFit, fit_batch
+from resonaut.stats.design import Design, pooled_importance
 from resonaut.stats.functions import DEFAULT_SQRTS, DIJET_FAMILY, background_function
 from resonaut.stats.regions import fit_region
 from resonaut.stats.spectrum import Spectrum, poisson_counts
 from resonaut.stats.windows import Window
 
-__all__ = ("FunctionChoice", "choose_function", "choose_functions", "f_test", "pooled_importance")
+__all__ = ("FunctionChoice", "choose_function", "choose_functions", "f_test")
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -32,9 +34,7 @@ EVENTS_PER_SHAPE_PARAMETER = 10  # usual rule of regression; below it a maximum-
 F_TEST_THRESHOLD = 0.05  # the value used by the CMS dijet searches
 
 
-def f_test(
-    deviance_small: npt.ArrayLike, deviance_large: npt.ArrayLike, added: int, ndf_large: int
-) -> FloatArray:
+def f_test(deviance_small: npt.ArrayLike, deviance_large: npt.ArrayLike, added: int, ndf_large: int) -> FloatArray:
     r"""p-value of the F-test that the larger of two nested functions fits no better than it must.
 
     .. math:: F = \frac{(D_\mathrm{small} - D_\mathrm{large}) / \Delta p}{\max(1, D_\mathrm{large} / n_\mathrm{df})}
@@ -54,7 +54,7 @@ def f_test(
     Examples
     --------
     >>> round(float(f_test(40.0, 30.0, 1, 30)), 4)
-    0.0035
+    0.0036
     """
     if ndf_large < 1:
         return np.ones_like(np.asarray(deviance_small, dtype=np.float64))
@@ -82,13 +82,6 @@ class FunctionChoice:
     candidates: tuple[str, ...]
     deviances: tuple[float, ...]
     p_values: tuple[float, ...]
-
-
-def pooled_importance(counts: FloatArray, used: BoolArray) -> FloatArray:
-    """Weight of each bin for `Design.build`: mean of the spectra, each normalised, above a floor; 0 where not used."""
-    total = np.maximum(counts[:, used].sum(axis=1, keepdims=True), 1.0)
-    mean = ((counts + 0.5 / counts.shape[1]) / total).mean(axis=0)
-    return np.asarray(np.where(used, np.maximum(mean, 1e-12), 0.0))
 
 
 def choose_functions(
@@ -123,7 +116,7 @@ def choose_functions(
     """
     data, used = np.atleast_2d(np.asarray(counts, dtype=np.float64)), np.asarray(mask, dtype=bool)
     sizes = [len(background_function(name).names) for name in candidates]
-    if not sizes or any(later <= former for former, later in zip(sizes, sizes[1:], strict=False)):
+    if not sizes or any(later <= former for former, later in pairwise(sizes)):
         msg = f"choose_function got candidates {list(candidates)}, expected nested functions of increasing order"
         raise ConfigError(msg)
     if not 0 < threshold < 1:

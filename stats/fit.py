@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut.errors import FitError, InputError
-from resonaut.stats.batched import AT_LIMIT, CONVERGED, BatchFit, Design, fit_batch
-from resonaut.stats.choice import choose_functions, pooled_importance
+from resonaut.stats.batched import AT_LIMIT, CONVERGED, BatchFit, fit_batch
+from resonaut.stats.choice import choose_functions
+from resonaut.stats.design import Design, pooled_importance
 from resonaut.stats.functions import DEFAULT_SQRTS
 from resonaut.stats.goodness import kolmogorov_smirnov, pearson_chi2, poisson_significance
 from resonaut.stats.regions import Region, fit_region
@@ -192,9 +193,7 @@ def fit_background(
     return fit_counts(counts, edges, fit_region(edges, window, fit_range), function=function, sqrts=sqrts)
 
 
-def fit_counts(
-    counts: FloatArray, edges: FloatArray, region: Region, *, function: str, sqrts: float
-) -> FitResult:
+def fit_counts(counts: FloatArray, edges: FloatArray, region: Region, *, function: str, sqrts: float) -> FitResult:
     """`fit_background` for checked counts and a given region."""
     if function == "auto":
         function = choose_functions(counts, edges, region.fitted, sqrts=sqrts)[0].function

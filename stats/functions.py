@@ -101,9 +101,7 @@ class BackgroundFunction:
             raise InputError(msg)
         return np.stack([np.ones_like(x), *(term(x) for term in self.terms)], axis=-1)
 
-    def density(
-        self, mass: npt.ArrayLike, parameters: Mapping[str, float], sqrts: float = DEFAULT_SQRTS
-    ) -> FloatArray:
+    def density(self, mass: npt.ArrayLike, parameters: Mapping[str, float], sqrts: float = DEFAULT_SQRTS) -> FloatArray:
         """Value of the function (events / GeV) at the masses, for named physical parameters.
 
         Examples
@@ -216,9 +214,7 @@ for _function in (
         ("p0", "p1", "p2", "p3"),
         (_minus, _minus2, _minus3),
     ),
-    BackgroundFunction(
-        "ua2", "p0 x^-p1 exp(-p2 x - p3 x^2)", ("p0", "p1", "p2", "p3"), (_minus_ln, _minus, _minus2)
-    ),
+    BackgroundFunction("ua2", "p0 x^-p1 exp(-p2 x - p3 x^2)", ("p0", "p1", "p2", "p3"), (_minus_ln, _minus, _minus2)),
     BackgroundFunction("diphoton3", "p0 (1-x^(1/3))^p1 / x^p2", ("p0", "p1", "p2"), (_ln_one_minus_root, _minus_ln)),
 ):
     register_function(_function)

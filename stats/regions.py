@@ -80,7 +80,9 @@ def fit_region(
         slack = ROUNDING * np.abs(bounds).max()
         in_range = (bounds[:-1] >= low - slack) & (bounds[1:] <= high + slack)
         if not in_range.any():
-            msg = f"fit range got {low:.6g}..{high:.6g} GeV, expected whole bins of {bounds[0]:.6g}..{bounds[-1]:.6g} GeV"
+            msg = (
+                f"fit range got {low:.6g}..{high:.6g} GeV, expected whole bins of {bounds[0]:.6g}..{bounds[-1]:.6g} GeV"
+            )
             raise InputError(msg)
     if window is None:
         return Region(in_range, np.zeros_like(in_range), in_range)

@@ -34,8 +34,9 @@ import numpy.typing as npt
 from scipy import special
 
 from resonaut.errors import InputError
-from resonaut.stats.batched import AT_LIMIT, FAILED, BatchFit, Design, covariance_from, fit_batch
-from resonaut.stats.choice import choose_functions, pooled_importance
+from resonaut.stats.batched import AT_LIMIT, FAILED, BatchFit, covariance_from, fit_batch
+from resonaut.stats.choice import choose_functions
+from resonaut.stats.design import Design, pooled_importance
 from resonaut.stats.fit import FitResult, fit_counts, status_text
 from resonaut.stats.functions import DEFAULT_SQRTS
 from resonaut.stats.regions import Region, fit_region
@@ -210,7 +211,8 @@ def local_p_values(
         importance = pooled_importance(data[rows], region.in_range)
         design = Design.build(name, bounds, sqrts=sqrts, importance=importance)
         columns[:, rows], status[rows] = _excess(data[rows], design, region)
-    return LocalPValues(observed, *columns, tuple(status_text(int(code)) for code in status), tuple(names))
+    expected, error, p, z = columns
+    return LocalPValues(observed, expected, error, p, z, tuple(status_text(int(code)) for code in status), tuple(names))
 
 
 def _functions(data: FloatArray, edges: FloatArray, region: Region, function: str, sqrts: float) -> list[str]:

@@ -57,7 +57,9 @@ def as_counts(
         raise InputError(msg)
     bad = ~(np.isfinite(values) & (values >= 0))
     if bad.any():
-        msg = f"spectrum got {bad.sum()} negative or non-finite counts (first: bin {bad.argmax()}), expected counts >= 0"
+        msg = (
+            f"spectrum got {bad.sum()} negative or non-finite counts (first: bin {bad.argmax()}), expected counts >= 0"
+        )
         raise InputError(msg)
     return values, bounds, variances
 
@@ -128,7 +130,9 @@ def make_spectrum(mass: npt.ArrayLike, edges: npt.ArrayLike, weight: npt.ArrayLi
     values = np.asarray(mass, dtype=np.float64).ravel()
     bounds = as_counts((np.zeros(max(np.size(edges) - 1, 0)), edges))[1]
     if not np.isfinite(values).all():
-        msg = f"make_spectrum got {int((~np.isfinite(values)).sum())} non-finite masses of {values.size}: drop them first"
+        msg = (
+            f"make_spectrum got {int((~np.isfinite(values)).sum())} non-finite masses of {values.size}: drop them first"
+        )
         raise InputError(msg)
     axis = hist.axis.Variable(bounds, name="mass", label="Mass [GeV]")
     if weight is None:
