@@ -6,7 +6,9 @@ The family of generalised-kT algorithms merges the pair with the smallest
 
 with p = -1 (anti-kT), 0 (Cambridge/Aachen) and 1 (kT), dR^2 = dy^2 + dphi^2. For the i that has the smaller kT^2p of
 the closest pair, j is i's nearest neighbour in the plane (Cacciari and Salam, hep-ph/0512210), so that each particle
-keeps only one neighbour: N^2 operations in all. Anti-kT: Cacciari, Salam, Soyez, arXiv:0802.1189.
+keeps only one neighbour: N^2 operations in all. As d_ij is met from the side of the i with the smaller kT^2p, each
+slot's own dR^2 kT^2p is enough to find the smallest. When a neighbour goes, the known distance stays a lower bound:
+the new one is only looked for if that bound comes first. Anti-kT: Cacciari, Salam, Soyez, arXiv:0802.1189.
 
 Particles come flat, with `offsets` of each event (or jet); every event is independent.
 """
@@ -21,16 +23,15 @@ import numpy.typing as npt
 from resonaut.processors.compiled import kernel
 
 __all__ = (
-    "all_neighbours",
+    "closest",
     "cluster_events",
-    "distance2",
+    "first_neighbours",
+    "forget",
     "four_vectors",
     "momenta_to_jets",
-    "pair_measure",
+    "moved",
     "rapidity",
     "recombine",
-    "renew_neighbours",
-    "smallest",
 )
 
 Floats = npt.NDArray[np.float64]
@@ -38,6 +39,7 @@ Ints = npt.NDArray[np.int64]
 
 TINY = 1e-300
 FAR = 1e5  # rapidity of a particle along the beam, ordered by |pz|
+BEAM, LOST = -1, -2  # in place of a neighbour: none within the radius; not known any more
 
 
 @kernel
@@ -65,17 +67,8 @@ def four_vectors(pt: Floats, eta: Floats, phi: Floats, mass: Floats) -> Floats:
 
 
 @kernel
-def distance2(rap_a: float, phi_a: float, rap_b: float, phi_b: float) -> float:
-    dphi = abs(phi_a - phi_b)
-    if dphi > math.pi:
-        dphi = 2.0 * math.pi - dphi
-    drap = rap_a - rap_b
-    return drap * drap + dphi * dphi
-
-
-@kernel
-def _set_direction(slot: int, p4: Floats, rap: Floats, phi: Floats, scale: Floats, power: float) -> None:
-    px, py, pz, energy = p4[slot, 0], p4[slot, 1], p4[slot, 2], p4[slot, 3]
+def _set_direction(slot: int, momentum: Floats, rap: Floats, phi: Floats, scale: Floats, power: float) -> None:
+    px, py, pz, energy = momentum
     rap[slot] = rapidity(px, py, pz, energy)
     phi[slot] = math.atan2(py, px)
     kt2 = max(px * px + py * py, TINY)
@@ -90,66 +83,91 @@ def _set_direction(slot: int, p4: Floats, rap: Floats, phi: Floats, scale: Float
 
 
 @kernel
-def _find_neighbour(i: int, n: int, rap: Floats, phi: Floats, r2: float, near: Ints, dist: Floats) -> None:
-    """Nearest neighbour of `i` among the `n` first slots within radius^2 `r2`; -1 (the beam) if there is none."""
-    best, who = r2, -1
-    rap_i, phi_i = rap[i], phi[i]
-    for j in range(n):
-        d = distance2(rap_i, phi_i, rap[j], phi[j])
-        if d < best and j != i:
-            best, who = d, j
-    near[i], dist[i] = who, best
-
-
-@kernel
-def all_neighbours(n: int, rap: Floats, phi: Floats, r2: float, near: Ints, dist: Floats) -> None:
-    """Nearest neighbours of the `n` first slots, each pair looked at once."""
+def first_neighbours(n: int, rap: Floats, phi: Floats, scale: Floats, near: Ints, dist: Floats, dij: Floats) -> None:
+    """Nearest neighbours of the `n` first slots; `dist` must come filled with the squared radius, `near` with BEAM."""
     for i in range(n):
-        best, who = r2, -1
+        best, who = dist[i], near[i]
         rap_i, phi_i = rap[i], phi[i]
         for j in range(i):
-            d = distance2(rap_i, phi_i, rap[j], phi[j])
+            drap, dphi = rap_i - rap[j], math.pi - abs(math.pi - abs(phi_i - phi[j]))
+            d = drap * drap + dphi * dphi
             if d < best:
                 best, who = d, j
             if d < dist[j]:
                 dist[j], near[j] = d, i
         near[i], dist[i] = who, best
+    for i in range(n):
+        dij[i] = dist[i] * scale[i]
 
 
 @kernel
-def pair_measure(i: int, scale: Floats, near: Ints, dist: Floats) -> float:
-    other = scale[i] if near[i] < 0 else scale[near[i]]
-    return float(dist[i] * min(scale[i], other))
-
-
-@kernel
-def renew_neighbours(
-    a: int, b: int, n: int, rap: Floats, phi: Floats, scale: Floats, r2: float, near: Ints, dist: Floats, dij: Floats
-) -> None:
-    """Bring neighbours up to date: slot `a` has changed (-1: it has gone), `b` was freed and filled from slot `n`."""
+def _distances(a: int, n: int, rap: Floats, phi: Floats, out: Floats) -> None:
+    """Squared distances of the `n` first slots to slot `a`; no branches, so that it becomes vector instructions."""
+    rap_a, phi_a = rap[a], phi[a]
     for k in range(n):
-        if near[k] == b or (a >= 0 and near[k] == a):
-            _find_neighbour(k, n, rap, phi, r2, near, dist)
-            dij[k] = pair_measure(k, scale, near, dist)
-        elif near[k] == n:
-            near[k] = b
-        if a >= 0 and k != a:
-            d = distance2(rap[k], phi[k], rap[a], phi[a])
-            if d < dist[k]:
-                dist[k], near[k] = d, a
-                dij[k] = pair_measure(k, scale, near, dist)
-    if a >= 0:
-        _find_neighbour(a, n, rap, phi, r2, near, dist)
-        dij[a] = pair_measure(a, scale, near, dist)
+        drap, dphi = rap_a - rap[k], math.pi - abs(math.pi - abs(phi_a - phi[k]))
+        out[k] = drap * drap + dphi * dphi
 
 
 @kernel
-def smallest(dij: Floats, n: int) -> int:
-    best, who = dij[0], 0
-    for k in range(1, n):
-        if dij[k] < best:
-            best, who = dij[k], k
-    return who
+def closest(
+    n: int, rap: Floats, phi: Floats, scale: Floats, r2: float, near: Ints, dist: Floats, dij: Floats, work: Floats
+) -> int:
+    """Slot with the smallest distance to its neighbour or the beam, looking again for neighbours only where it matters."""
+    while True:
+        best, a = dij[0], 0
+        for k in range(1, n):
+            if dij[k] < best:
+                best, a = dij[k], k
+        if near[a] != LOST:
+            return a
+        _distances(a, n, rap, phi, work)
+        work[a] = np.inf
+        nearest, who = r2, BEAM
+        for k in range(n):
+            if work[k] < nearest:
+                nearest, who = work[k], k
+        near[a], dist[a], dij[a] = who, nearest, nearest * scale[a]
+
+
+@kernel
+def forget(hole: int, n: int, rap: Floats, phi: Floats, scale: Floats, near: Ints, dist: Floats, dij: Floats) -> None:
+    """Free slot `hole`: slot `n`, the last, moves there; whose neighbour it was has lost it."""
+    for k in range(n + 1):
+        if near[k] == hole:
+            near[k] = LOST
+        elif near[k] == n:
+            near[k] = hole
+    rap[hole], phi[hole], scale[hole] = rap[n], phi[n], scale[n]
+    near[hole], dist[hole], dij[hole] = near[n], dist[n], dij[n]
+
+
+@kernel
+def moved(
+    a: int,
+    n: int,
+    rap: Floats,
+    phi: Floats,
+    scale: Floats,
+    r2: float,
+    near: Ints,
+    dist: Floats,
+    dij: Floats,
+    work: Floats,
+) -> None:
+    """Slot `a` has a new direction: find its neighbour, and tell the others."""
+    _distances(a, n, rap, phi, work)
+    work[a] = np.inf
+    nearest, who = r2, BEAM
+    for k in range(n):
+        d = work[k]
+        if d < nearest:
+            nearest, who = d, k
+        if d <= dist[k] and d < r2:
+            near[k], dist[k], dij[k] = a, d, d * scale[k]
+        elif near[k] == a:
+            near[k] = LOST
+    near[a], dist[a], dij[a] = who, nearest, nearest * scale[a]
 
 
 @kernel
@@ -160,41 +178,37 @@ def recombine(particles: Floats, radius: float, power: float, history: Ints, p4:
     each following row is a merger and holds its parents' rows; from the end backwards come the jets, (row, -2).
     """
     n = particles.shape[0]
-    rap, phi, scale = np.empty(n), np.empty(n), np.empty(n)
+    rap, phi, scale, dij, work = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
     r2 = radius * radius
-    dist, dij = np.full(n, r2), np.empty(n)
-    near, node = np.full(n, -1), np.arange(n)
-    live = particles.copy()
+    dist, near, node = np.full(n, r2), np.full(n, BEAM), np.arange(n)
     for i in range(n):
-        p4[i] = particles[i]
         history[i, 0] = history[i, 1] = -1
-        _set_direction(i, live, rap, phi, scale, power)
-    all_neighbours(n, rap, phi, r2, near, dist)
-    for i in range(n):
-        dij[i] = pair_measure(i, scale, near, dist)
+        for x in range(4):
+            p4[i, x] = particles[i, x]
+        _set_direction(i, p4[i], rap, phi, scale, power)
+    first_neighbours(n, rap, phi, scale, near, dist, dij)
     rows = n
     tail, left = 2 * n, n
     while left > 0:
-        a = smallest(dij, left)
+        a = closest(left, rap, phi, scale, r2, near, dist, dij, work)
         b = near[a]
         left -= 1
-        changed, hole = -1, a
-        if b < 0:
+        if b == BEAM:
             tail -= 1
             history[tail, 0], history[tail, 1] = node[a], -2
-        else:
-            history[rows, 0], history[rows, 1] = node[a], node[b]
-            changed, hole = min(a, b), max(a, b)
-            for x in range(4):
-                live[changed, x] += live[hole, x]
-                p4[rows, x] = live[changed, x]
-            node[changed] = rows
-            rows += 1
-            _set_direction(changed, live, rap, phi, scale, power)
-        rap[hole], phi[hole], scale[hole], node[hole] = rap[left], phi[left], scale[left], node[left]
-        near[hole], dist[hole], dij[hole] = near[left], dist[left], dij[left]
-        live[hole] = live[left]
-        renew_neighbours(changed, hole, left, rap, phi, scale, r2, near, dist, dij)
+            forget(a, left, rap, phi, scale, near, dist, dij)
+            node[a] = node[left]
+            continue
+        keep, hole = min(a, b), max(a, b)
+        history[rows, 0], history[rows, 1] = node[a], node[b]
+        for x in range(4):
+            p4[rows, x] = p4[node[a], x] + p4[node[b], x]
+        forget(hole, left, rap, phi, scale, near, dist, dij)
+        node[hole] = node[left]
+        node[keep] = rows
+        _set_direction(keep, p4[rows], rap, phi, scale, power)
+        moved(keep, left, rap, phi, scale, r2, near, dist, dij, work)
+        rows += 1
     return int(rows - n)
 
 

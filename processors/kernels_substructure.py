@@ -11,15 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut.processors.compiled import kernel
-from resonaut.processors.kernels_cluster import (
-    all_neighbours,
-    distance2,
-    pair_measure,
-    rapidity,
-    recombine,
-    renew_neighbours,
-    smallest,
-)
+from resonaut.processors.kernels_cluster import BEAM, closest, first_neighbours, forget, moved, rapidity, recombine
 
 __all__ = ("jet_masses", "n_subjettiness", "soft_drop_masses")
 
@@ -43,9 +35,10 @@ def _tau(
     """tau_N with beta = 1 and beta = 2 for the given axes."""
     one, two, norm = 0.0, 0.0, 0.0
     for i in range(pt.size):
-        best = distance2(rap[i], phi[i], axis_rap[0], axis_phi[0])
-        for k in range(1, axes):
-            best = min(best, distance2(rap[i], phi[i], axis_rap[k], axis_phi[k]))
+        best = np.inf
+        for k in range(axes):
+            drap, dphi = rap[i] - axis_rap[k], math.pi - abs(math.pi - abs(phi[i] - axis_phi[k]))
+            best = min(best, drap * drap + dphi * dphi)
         one += pt[i] * math.sqrt(best)
         two += pt[i] * best
         norm += pt[i]
@@ -56,15 +49,13 @@ def _tau(
 def _taus_of_jet(pt: Floats, rap: Floats, phi: Floats, r2: float, out: Floats) -> None:
     """Fill `out` = tau1, tau2, tau3, tau4 (beta = 1), tau1 (beta = 2) of one jet; 0 with no more particles than axes."""
     out[:] = 0.0
-    left = pt.size
+    n = left = pt.size
     axis_pt, axis_rap, axis_phi, scale = pt.copy(), rap.copy(), phi.copy(), pt * pt
     far = EVERYWHERE * EVERYWHERE
-    near, dist, dij = np.full(left, -1), np.full(left, far), np.empty(left)
-    all_neighbours(left, axis_rap, axis_phi, far, near, dist)
-    for i in range(left):
-        dij[i] = pair_measure(i, scale, near, dist)
+    near, dist, dij, work = np.full(n, BEAM), np.full(n, far), np.empty(n), np.empty(n)
+    first_neighbours(n, axis_rap, axis_phi, scale, near, dist, dij)
     while left > 1:
-        a = smallest(dij, left)
+        a = closest(left, axis_rap, axis_phi, scale, far, near, dist, dij, work)
         b = near[a]
         left -= 1
         keep, hole = min(a, b), max(a, b)
@@ -72,9 +63,9 @@ def _taus_of_jet(pt: Floats, rap: Floats, phi: Floats, r2: float, out: Floats) -
             axis_rap[keep], axis_phi[keep] = axis_rap[hole], axis_phi[hole]
         axis_pt[keep] += axis_pt[hole]
         scale[keep] = axis_pt[keep] * axis_pt[keep]
-        axis_pt[hole], axis_rap[hole], axis_phi[hole] = axis_pt[left], axis_rap[left], axis_phi[left]
-        scale[hole], near[hole], dist[hole], dij[hole] = scale[left], near[left], dist[left], dij[left]
-        renew_neighbours(keep, hole, left, axis_rap, axis_phi, scale, far, near, dist, dij)
+        forget(hole, left, axis_rap, axis_phi, scale, near, dist, dij)
+        axis_pt[hole] = axis_pt[left]
+        moved(keep, left, axis_rap, axis_phi, scale, far, near, dist, dij, work)
         if left <= MAX_AXES:
             one, two = _tau(pt, rap, phi, axis_rap, axis_phi, left, r2)
             out[left - 1] = one
