@@ -65,7 +65,7 @@ def limits_of_histogram(
         msg = f"masses {outside} lie outside of the fitted range {edges[0]:g} to {edges[-1]:g} GeV"
         raise InputError(msg)
     name = f"Gaussian {100 * width:g} %"
-    options = {"function": function, "sqrts": sqrts, "signal_uncertainty": uncertainty, "signal": name}
+    options = {"function": function, "sqrts": sqrts, "signal_uncertainty": uncertainty, "name": name}
     results = []
     with progress_bar("upper limits", len(masses)) as advance:
         for mass in masses:

@@ -13,9 +13,9 @@ from resonaut.analysis.config import SearchConfig
 from resonaut.analysis.parallel import map_unordered
 from resonaut.analysis.progress import progress_bar
 from resonaut.analysis.rundir import RunDirectory, Unit
-from resonaut.analysis.spectra import Selection
+from resonaut.analysis.spectra import selection_name
 from resonaut.files import digest, read_json, write_json
-from resonaut.stats import LimitResult, as_counts, gaussian_template, upper_limit
+from resonaut.stats import LimitResult, ScanInput, as_counts, gaussian_template, upper_limit
 
 __all__ = ("LimitJob", "limit_cuts", "limit_jobs", "limit_stage")
 
@@ -55,7 +55,7 @@ def limit_cuts(config: SearchConfig) -> tuple[float, ...]:
     return (1.0, cuts[len(cuts) // 2])
 
 
-def limit_jobs(config: SearchConfig, run: RunDirectory, selections: Sequence[Selection]) -> list[LimitJob]:
+def limit_jobs(config: SearchConfig, run: RunDirectory, selections: Sequence[ScanInput]) -> list[LimitJob]:
     """Units of the stage, one per mass (the centre of a window), method and cut."""
     if config.limits is None:
         return []
@@ -69,7 +69,7 @@ def limit_jobs(config: SearchConfig, run: RunDirectory, selections: Sequence[Sel
         options = (mass, width, config.limits.uncertainty, config.fit.function, config.fit.sqrts)
         signal = f"Gaussian {100 * config.limits.width:g} % after {selection.method} {100 * selection.cut:g} %"
         key = digest(signal, *options, counts.tolist(), edges.tolist())
-        folder = run.path / "limits" / selection.name
+        folder = run.path / "limits" / selection_name(selection)
         jobs.append(LimitJob(folder, key, signal, *options, counts, edges))
     return jobs
 
@@ -79,7 +79,7 @@ def _work(job: LimitJob) -> None:
         template = gaussian_template(job.mass, job.width, job.edges)
         limit = upper_limit(
             (job.counts, job.edges), template, function=job.function, sqrts=job.sqrts,
-            signal_uncertainty=job.uncertainty, signal=job.signal, mass=job.mass,
+            signal_uncertainty=job.uncertainty, name=job.signal, mass=job.mass,
         )  # fmt: skip
         write_json(folder / "limit.json", limit.to_dict())
 

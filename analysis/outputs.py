@@ -12,14 +12,14 @@ from resonaut.analysis.limits import LimitJob
 from resonaut.analysis.plots import draw_limits, draw_scan, draw_sic, draw_spectra, save_figure
 from resonaut.analysis.progress import progress_bar
 from resonaut.analysis.scoring import ScoreJob, load_scores
-from resonaut.analysis.spectra import INCLUSIVE, Selection
+from resonaut.analysis.spectra import INCLUSIVE
 from resonaut.models import SicCurve, sic_curve
 from resonaut.processors import read_table, table_columns
-from resonaut.stats import ExcessResult, LimitResult, ScanResult, Window
+from resonaut.stats import ExcessResult, LimitResult, ScanInput, ScanResult, Window
 
 __all__ = ("draw_all",)
 
-Pairs = Sequence[tuple[Selection, ExcessResult]]
+Pairs = Sequence[tuple[ScanInput, ExcessResult]]
 
 
 def _spectra_figures(config: SearchConfig, folder: Path, pairs: Pairs) -> None:

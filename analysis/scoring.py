@@ -103,9 +103,23 @@ def choose_features(method: MethodConfig, columns: Sequence[str]) -> tuple[str, 
 
 
 def score_jobs(config: SearchConfig, run: RunDirectory, table: Path, events_key: str) -> list[ScoreJob]:
-    """All units of the stage; a method that uses no window has one."""
+    """All units of the stage; a method that uses no window has one.
+
+    Raises
+    ------
+    InputError
+        If no event lies in the mass range, or the events lack a method's features.
+    """
     columns = table_columns(table)
     mass_range = (config.scan.low, config.scan.high)
+    mass = np.asarray(read_table(table, columns=["mjj"])["mjj"])
+    if not np.any((mass >= mass_range[0]) & (mass < mass_range[1])):
+        lowest, highest = (mass.min(), mass.max()) if len(mass) else (np.nan, np.nan)
+        msg = (
+            f"no event lies between scan.low = {mass_range[0]:g} and scan.high = {mass_range[1]:g} GeV: "
+            f"the {len(mass)} events span {lowest:.0f} to {highest:.0f} GeV"
+        )
+        raise InputError(msg)
     jobs = []
     for method in config.methods:
         features = choose_features(method, columns)

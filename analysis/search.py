@@ -6,7 +6,6 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -17,10 +16,9 @@ from resonaut.analysis.outputs import draw_all
 from resonaut.analysis.report import write_report
 from resonaut.analysis.rundir import RunDirectory
 from resonaut.analysis.scoring import ScoreJob, load_scores, score_jobs, score_stage, search_windows
-from resonaut.analysis.spectra import Selection, excesses_of, scan_of, selections_of, write_spectra
+from resonaut.analysis.spectra import excesses_of, scan_of, selections_of, write_spectra
 from resonaut.analysis.summary import build_summary
-from resonaut.errors import InputError
-from resonaut.files import atomic_path, finite_or_none, write_json
+from resonaut.files import atomic_path, write_json
 from resonaut.stats import ScanResult
 
 __all__ = ("describe_search", "run_search")
@@ -77,20 +75,6 @@ def describe_search(config: SearchConfig, base: Path) -> str:
     return "\n".join(lines)
 
 
-def _statistics(
-    config: SearchConfig, run: RunDirectory, jobs: list[ScoreJob], table: Path
-) -> tuple[list[Selection], list[Any], ScanResult]:
-    selections = selections_of(config, jobs, table)
-    if not sum(s.spectrum.sum().value for s in selections if s.cut >= 1):
-        msg = f"no event lies between scan.low = {config.scan.low} and scan.high = {config.scan.high} GeV"
-        raise InputError(msg)
-    excesses = excesses_of(config, selections)
-    scan = scan_of(selections, excesses)
-    write_json(run.results / "fits.json", finite_or_none(write_spectra(run.results, selections, excesses)))
-    write_json(run.results / "scan.json", finite_or_none(scan.to_dict()))
-    return selections, excesses, scan
-
-
 def run_search(config: SearchConfig, base: Path, out: Path) -> Path:
     """Run a search, or finish one that was interrupted.
 
@@ -119,10 +103,12 @@ def run_search(config: SearchConfig, base: Path, out: Path) -> Path:
     events = event_stage(config, base, run)
     jobs = score_jobs(config, run, events.table, events.key)
     score_stage(jobs, workers=config.workers)
-    selections, excesses, scan = _statistics(config, run, jobs, events.table)
+    selections = selections_of(config, jobs, events.table)
+    scan = scan_of(config, selections)
+    pairs = excesses_of(config, selections)
+    write_spectra(run.results, pairs, scan)
     limits_todo = limit_jobs(config, run, selections)
     limits = limit_stage(limits_todo, workers=config.workers)
-    pairs = list(zip(selections, excesses, strict=True))
     draw_all(
         config,
         run.plots,

@@ -4,102 +4,84 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import hist
 import numpy as np
-import numpy.typing as npt
 
 from resonaut.analysis.config import SearchConfig
 from resonaut.analysis.scoring import ScoreJob, load_scores, search_windows
+from resonaut.errors import ResonautError
+from resonaut.files import finite_or_none, write_json
 from resonaut.models import select
 from resonaut.processors import read_table
 from resonaut.stats import (
     ExcessResult,
-    ScanEntry,
+    ScanInput,
     ScanResult,
-    Window,
     local_p_value,
     log_edges,
     make_spectrum,
+    scan,
     write_root,
 )
 
-__all__ = ("INCLUSIVE", "Selection", "excesses_of", "scan_of", "selections_of", "write_spectra")
+__all__ = ("INCLUSIVE", "excesses_of", "scan_of", "selection_name", "selections_of", "write_spectra")
 
 logger = logging.getLogger(__name__)
 INCLUSIVE = "inclusive"
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Events of one method, window and cut, as a mass spectrum."""
-
-    method: str
-    window: Window
-    cut: float
-    spectrum: hist.Hist
-
-    @property
-    def name(self) -> str:
-        """Name in ROOT files: letters, digits and underscores."""
-        cut = f"{100 * self.cut:g}".replace(".", "p")
-        return f"{self.method}_{self.window.low:.0f}_{self.window.high:.0f}_cut{cut}".replace("-", "_")
+def selection_name(selection: ScanInput) -> str:
+    """Name of a selection in ROOT files and folders: letters, digits and underscores."""
+    cut = f"{100 * selection.cut:g}".replace(".", "p")
+    window = f"{selection.window.low:.0f}_{selection.window.high:.0f}"
+    return f"{selection.method}_{window}_cut{cut}".replace("-", "_").replace(" ", "_")
 
 
-def _masses(job_table: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    table = read_table(job_table, columns=["mjj", "weight"])
-    return np.asarray(table["mjj"], dtype=float), np.asarray(table["weight"], dtype=float)
-
-
-def selections_of(config: SearchConfig, jobs: Sequence[ScoreJob], table: Path) -> list[Selection]:
+def selections_of(config: SearchConfig, jobs: Sequence[ScoreJob], table: Path) -> list[ScanInput]:
     """Spectra of all methods, windows and cuts; the inclusive one stands once per window, as the cut 1."""
-    mass, weight = _masses(table)
+    columns = read_table(table, columns=["mjj", "weight"])
+    mass, weight = (np.asarray(columns[name], dtype=float) for name in ("mjj", "weight"))
     edges = log_edges(config.scan.low, config.scan.high, config.scan.bins)
     inclusive = make_spectrum(mass, edges, weight)
     windows = search_windows(config)
-    found = [Selection(INCLUSIVE, window, 1.0, inclusive) for window in windows]
+    found = [ScanInput(window, INCLUSIVE, 1.0, inclusive) for window in windows]
     for job in jobs:
         scores = load_scores(job)
         weights = weight[scores.rows]
         cuts = [c for c in config.selection.cuts if c * weights.sum() >= config.selection.minimum_events]
-        for cut in set(config.selection.cuts) - set(cuts):
-            logger.warning(
-                "cut %g of %s would leave under %d events: not made",
-                cut,
-                job.method.title,
-                config.selection.minimum_events,
-            )
         masks = select(scores.scores, scores.fold, cuts, weights)
         for cut in cuts:
             rows = scores.rows[masks[cut]]
             spectrum = make_spectrum(mass[rows], edges, weight[rows])
             for window in [job.window] if job.window else windows:
-                found.append(Selection(job.method.title, window, cut, spectrum))
+                found.append(ScanInput(window, job.method.title, cut, spectrum))
     return found
 
 
-def excesses_of(config: SearchConfig, selections: Sequence[Selection]) -> list[ExcessResult]:
-    """Blinded fit and local p-value of each selection, in the same order."""
+def scan_of(config: SearchConfig, selections: Sequence[ScanInput]) -> ScanResult:
+    """The p-value scan over all windows and cuts; a fit that fails is an entry that says so."""
+    return scan(selections, function=config.fit.function, sqrts=config.fit.sqrts)
+
+
+def excesses_of(config: SearchConfig, selections: Sequence[ScanInput]) -> list[tuple[ScanInput, ExcessResult]]:
+    """Selections with their blinded fits, for the plots; those that cannot be fitted are left out."""
     fit = config.fit
-    return [local_p_value(s.spectrum, s.window, function=fit.function, sqrts=fit.sqrts) for s in selections]
+    found = []
+    for selection in selections:
+        try:
+            excess = local_p_value(selection.spectrum, selection.window, function=fit.function, sqrts=fit.sqrts)
+        except ResonautError as error:
+            logger.warning("%s is not drawn: %s", selection_name(selection), error)
+            continue
+        found.append((selection, excess))
+    return found
 
 
-def scan_of(selections: Sequence[Selection], excesses: Sequence[ExcessResult]) -> ScanResult:
-    """The p-value scan over all windows and cuts."""
-    pairs = zip(selections, excesses, strict=True)
-    return ScanResult(tuple(ScanEntry.from_excess(s.window, e, method=s.method, cut=s.cut) for s, e in pairs))
-
-
-def write_spectra(folder: Path, selections: Sequence[Selection], excesses: Sequence[ExcessResult]) -> dict[str, Any]:
-    """Spectra to ROOT, and fits to a JSON-able dict from which every spectrum plot can be redrawn."""
+def write_spectra(folder: Path, pairs: Sequence[tuple[ScanInput, ExcessResult]], result: ScanResult) -> None:
+    """Spectra to ROOT; fits and scan to JSON, from which every plot can be redrawn."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_root(folder / "spectra.root", {s.name: s.spectrum for s in selections})
-    return {
-        "fits": [
-            {"name": s.name, "method": s.method, "cut": s.cut, "window": s.window.to_dict(), "excess": e.to_dict()}
-            for s, e in zip(selections, excesses, strict=True)
-        ]
-    }
+    write_root(folder / "spectra.root", {selection_name(s): s.spectrum for s, _ in pairs})
+    fits = [{"name": selection_name(s), "method": s.method, "cut": s.cut, "excess": e.to_dict()} for s, e in pairs]
+    write_json(folder / "fits.json", finite_or_none(fits))
+    write_json(folder / "scan.json", finite_or_none(result.to_dict()))

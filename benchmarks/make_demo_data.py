@@ -1,6 +1,6 @@
 """Cut the demo's event files from larger simulated samples: `python benchmarks/make_demo_data.py FOLDER`.
 
-FOLDER holds `qcd_data.features.h5`, `sig_Zp3500_X500_Y100_2prong.features.h5` and `particles_sample.h5` in the layout of the
+FOLDER holds `qcd_data.features.h5`, `sig_Zp3500_X500_X500_3prong.features.h5` and `particles_sample.h5` in the layout of the
 LHC Olympics (PyTables frames under the key `df`).
 """
 
@@ -17,7 +17,7 @@ import uproot
 
 OUT = Path(__file__).parents[1] / "analysis" / "demo"
 RANGE = (2800.0, 5200.0)
-EVENTS = {"qcd_features": 140_000, "signal_features": 170, "qcd_particles": 3_000, "signal_particles": 170}
+EVENTS = {"qcd_features": 140_000, "signal_features": 340, "qcd_particles": 3_000}
 SEED = 20
 MANTISSA_BITS = 14
 
@@ -49,15 +49,18 @@ def momentum(columns: list[str], values: np.ndarray) -> np.ndarray:
     return values[:, columns.index("pxj1")] + 1j * values[:, columns.index("pyj1")].astype(float)
 
 
-def write_frame(path: Path, columns: list[str], values: np.ndarray) -> None:
-    width = max(len(c) for c in columns)
-    with h5py.File(path, "w") as file:
+def write_frame(path: Path, values: np.ndarray, like: Path) -> None:
+    """A frame with the names and the PyTables attributes of `like`, so that pandas reads it too."""
+    options = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
+    with h5py.File(path, "w") as file, h5py.File(like) as original:
         group = file.create_group("df")
-        names = np.array(columns, dtype=f"S{width}")
-        group["axis0"] = group["block0_items"] = names
-        options = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
-        group.create_dataset("axis1", data=np.arange(len(values), dtype=np.int32), **options)
+        for name in ("axis0", "block0_items"):
+            group.create_dataset(name, data=original["df"][name][:])
+        group.create_dataset("axis1", data=np.arange(len(values)), **options)
         group.create_dataset("block0_values", data=shorten(values), chunks=(min(4096, len(values)), 1), **options)
+        for place in ("/", "df", "df/axis0", "df/axis1", "df/block0_items", "df/block0_values"):
+            for name, value in original[place].attrs.items():
+                file[place].attrs[name] = value
 
 
 def write_particles(path: Path, values: np.ndarray) -> None:
@@ -78,19 +81,20 @@ def write_particles(path: Path, values: np.ndarray) -> None:
 def main(folder: Path) -> None:
     rng = np.random.default_rng(SEED)
     columns, qcd = read_frame(folder / "qcd_data.features.h5")
-    _, signal = read_frame(folder / "sig_Zp3500_X500_Y100_2prong.features.h5")
+    _, signal = read_frame(folder / "sig_Zp3500_X500_X500_3prong.features.h5")
     _, sample = read_frame(folder / "particles_sample.features.h5")
-    for name, values in (("qcd_features", qcd), ("signal_features", signal)):
+    frames = {"qcd_features": ("qcd_data", qcd), "signal_features": ("sig_Zp3500_X500_X500_3prong", signal)}
+    for name, (stem, values) in frames.items():
         mass = dijet_mass(columns, values)
         keep = (mass > RANGE[0]) & (mass < RANGE[1])
         # An event must not enter twice: the particle sample is left out of the feature frames.
         keep &= ~np.isin(momentum(columns, values), momentum(columns, sample))
-        write_frame(OUT / f"{name}.h5", columns, values[rng.permutation(np.flatnonzero(keep))[: EVENTS[name]]])
+        rows = rng.permutation(np.flatnonzero(keep))[: EVENTS[name]]
+        write_frame(OUT / f"{name}.h5", values[rows], folder / f"{stem}.features.h5")
     with h5py.File(folder / "particles_sample.h5") as file:
-        label = file["df/block0_values"][:, -1]
-        for name, wanted in (("qcd_particles", 0), ("signal_particles", 1)):
-            rows = np.sort(np.flatnonzero(label == wanted)[: EVENTS[name]])
-            write_particles(OUT / f"{name}.root", file["df/block0_values"][rows[0] : rows[-1] + 1][rows - rows[0]])
+        frame = file["df/block0_values"]
+        rows = np.flatnonzero(frame[:, -1] == 0)[: EVENTS["qcd_particles"]]
+        write_particles(OUT / "qcd_particles.root", frame[: rows[-1] + 1][rows])
 
 
 if __name__ == "__main__":

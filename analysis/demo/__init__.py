@@ -3,9 +3,8 @@
 | file | events | what |
 | --- | --- | --- |
 | `qcd_features.h5` | 140,000 | QCD dijets as an LHC Olympics feature frame, 2.8 < mJJ < 5.2 TeV |
-| `signal_features.h5` | 170 | Z'(3.5 TeV) -> X(500) Y(100), both to two prongs, as a feature frame |
-| `qcd_particles.root` | 3,000 | QCD dijets as lists of particles (tree `Events`, collection `PFCand`) |
-| `signal_particles.root` | 170 | the same signal as lists of particles |
+| `signal_features.h5` | 340 | Z'(3.5 TeV) -> XX, X(500 GeV) to three prongs, as a feature frame |
+| `qcd_particles.root` | 3,000 | QCD dijets as lists of particles (tree `Events`, collection `PFCand`), to be clustered |
 
 All were simulated by the resonaut developers: pp at 13 TeV, Pythia 8.317 without pile-up and multi-parton interactions,
 a fast detector simulation, at least one anti-kT R=1.0 jet with pT > 1200 GeV and |eta| < 2.5. Mantissas are cut to 14 bits to
