@@ -8,17 +8,22 @@
 | to disk and back, without pickles | `save_scorer`, `load_scorer` |
 | out-of-fold scores for any method | `CrossFit`, `OutOfFold` |
 | from scores to selections | `select`, `threshold` |
-| weakly supervised: signal region against sidebands | `CWoLaTrees` |
+| weakly supervised: signal region against sidebands | `CWoLaTrees`, `CWoLaNetwork` |
+| unsupervised: badly reconstructed events | `Autoencoder` |
+| references with truth labels, for benchmarks | `Supervised`, `Idealised` |
 | figures of merit where truth is known | `auc`, `roc_curve`, `sic_curve`, `max_sic`, `si_at`, `efficiency_at`, `sic_band` |
 """
 
 from __future__ import annotations
 
+from resonaut.models.autoencoder import Autoencoder
 from resonaut.models.base import BaseScorer
 from resonaut.models.crossfit import CrossFit, OutOfFold
 from resonaut.models.cuts import select, threshold
-from resonaut.models.cwola_trees import CWOLA_FEATURES, CWoLaTrees
+from resonaut.models.cwola import CWoLaNetwork
+from resonaut.models.cwola_trees import CWoLaTrees
 from resonaut.models.folds import assign_folds, region_weights
+from resonaut.models.inputs import AE_FEATURES, CWOLA_FEATURES
 from resonaut.models.metrics import (
     Band,
     RocCurve,
@@ -32,21 +37,27 @@ from resonaut.models.metrics import (
     sic_curve,
 )
 from resonaut.models.protocol import Scorer
+from resonaut.models.references import Idealised, Supervised
 from resonaut.models.registry import available, make_scorer, register, scorer_class
 from resonaut.models.sample import Sample
 from resonaut.models.storage import load_scorer, save_scorer
 
 __all__ = (
+    "AE_FEATURES",
     "CWOLA_FEATURES",
+    "Autoencoder",
     "Band",
     "BaseScorer",
+    "CWoLaNetwork",
     "CWoLaTrees",
     "CrossFit",
+    "Idealised",
     "OutOfFold",
     "RocCurve",
     "Sample",
     "Scorer",
     "SicCurve",
+    "Supervised",
     "assign_folds",
     "auc",
     "available",

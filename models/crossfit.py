@@ -111,8 +111,7 @@ class CrossFit:
         fold = self.fold_of(sample.mass)
         self.window_ = window
         if hasattr(self.base, "fit_folds"):
-            whole = make_scorer(self.base.name, **self._base_options(), **self._seed_option(self._seeds()[1][0]))
-            self.scorers = list(whole.fit_folds(sample, window, fold))  # type: ignore[attr-defined]
+            self.scorers = list(self.base.fit_folds(sample, window, fold, self._seeds()[1]))
             if progress is not None:
                 progress(self.folds, self.folds)
             return self

@@ -269,7 +269,7 @@ def sic_band(curves: Sequence[SicCurve], grid: FloatArray | None = None) -> Band
 
 def _along(curve: SicCurve, es: FloatArray) -> FloatArray:
     first = np.insert(curve.es[1:] != curve.es[:-1], 0, True)  # of the points at one es, the least background
-    return np.interp(es, curve.es[first], curve.sic[first], left=np.nan, right=np.nan)
+    return np.asarray(np.interp(es, curve.es[first], curve.sic[first], left=np.nan, right=np.nan), dtype=np.float64)
 
 
 def _checked(

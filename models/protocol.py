@@ -16,9 +16,9 @@ class Scorer(Protocol):
     """A method that learns from a sample and gives one number per event, higher = more anomalous.
 
     A class that derives from `resonaut.models.BaseScorer` gets everything but `fit` and `score` from its constructor
-    signature and a list of arrays. A class may also offer ``fit_folds(sample, window, fold) -> list of fitted scorers``,
-    one per value of `fold`, each trained without the events of its own fold: `CrossFit` then uses it instead of one
-    `fit` after another (one stack of networks for a whole window).
+    signature and a list of arrays. A class may also offer ``fit_folds(sample, window, fold, seeds) -> list of fitted
+    scorers``, one per seed, number k trained without the events whose `fold` is k: `CrossFit` then uses it instead of
+    one `fit` after another (one stack of networks for a whole window).
     """
 
     name: ClassVar[str]

@@ -75,8 +75,9 @@ def scorer_class(name: str) -> type[Scorer]:
     if not isinstance(found, type):
         msg = f"entry point {plugins[name].value!r} of scorer {name!r} must be a class, got {found!r}"
         raise ConfigError(msg)
-    if getattr(found, "name", name) != name:
-        msg = f"entry point {name!r} gives a scorer named {found.name!r}: a saved scorer could not be found again"
+    own = getattr(found, "name", name)
+    if own not in ("", name):
+        msg = f"entry point {name!r} gives a scorer named {own!r}: a saved scorer could not be found again"
         raise ModelError(msg)
     return register(name)(found)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ MaskArray = npt.NDArray[np.bool_]
 IndexArray = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Sample:
     """Events for training or scoring.
 
@@ -52,23 +52,27 @@ class Sample:
     features: FloatArray
     names: tuple[str, ...]
     mass: FloatArray
-    weight: FloatArray = field(default=None)  # type: ignore[assignment]  # filled below, never None afterwards
-    label: LabelArray | None = None
+    weight: FloatArray
+    label: LabelArray | None
 
-    def __post_init__(self) -> None:
-        features = np.ascontiguousarray(self.features, dtype=np.float64)
-        if features.ndim != 2:
-            msg = f"features must be a matrix (events, columns), got shape {features.shape}"
+    def __init__(
+        self,
+        features: npt.ArrayLike,
+        names: Sequence[str],
+        mass: npt.ArrayLike,
+        weight: npt.ArrayLike | None = None,
+        label: npt.ArrayLike | None = None,
+    ) -> None:
+        matrix = np.ascontiguousarray(features, dtype=np.float64)
+        if matrix.ndim != 2:
+            msg = f"features must be a matrix (events, columns), got shape {matrix.shape}"
             raise InputError(msg)
-        events = len(features)
-        weight = np.ones(events) if self.weight is None else np.asarray(self.weight, dtype=np.float64)
-        set_field = object.__setattr__  # the dataclass is frozen for its users
-        set_field(self, "features", features)
-        set_field(self, "names", tuple(self.names))
-        set_field(self, "mass", np.asarray(self.mass, dtype=np.float64))
-        set_field(self, "weight", weight)
-        if self.label is not None:
-            set_field(self, "label", np.asarray(self.label).astype(np.int8))
+        put = object.__setattr__  # frozen for its users
+        put(self, "features", matrix)
+        put(self, "names", tuple(names))
+        put(self, "mass", np.asarray(mass, dtype=np.float64))
+        put(self, "weight", np.ones(len(matrix)) if weight is None else np.asarray(weight, dtype=np.float64))
+        put(self, "label", None if label is None else np.asarray(label).astype(np.int8))
         self._check()
 
     def _check(self) -> None:
@@ -132,8 +136,8 @@ class Sample:
             matrix,
             tuple(features),
             _column(table, mass),
-            _column(table, weight) if weight in columns else None,  # type: ignore[arg-type]
-            _column(table, label).astype(np.int8) if label in columns else None,
+            _column(table, weight) if weight is not None and weight in columns else None,
+            _column(table, label) if label is not None and label in columns else None,
         )
 
     def take(self, rows: npt.NDArray[Any]) -> Sample:
@@ -190,7 +194,7 @@ def _column_names(table: Any) -> list[str]:
     raise InputError(msg)
 
 
-def _column(table: Any, name: str | None) -> FloatArray:
+def _column(table: Any, name: str) -> FloatArray:
     values = np.asarray(table[name])
     if values.ndim != 1:
         msg = f"column {name!r} must be flat (one number per event), got shape {values.shape}"

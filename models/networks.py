@@ -1,0 +1,51 @@
+"""What the scorers with networks share: how many to train at once, and their mean output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from resonaut.models.sample import FloatArray
+from resonaut.models.stack import Layer, StackedMLP
+
+__all__ = ("join_stacks", "mean_output", "stack_sizes")
+
+_BYTES_PER_OUTPUT = 24  # float32: activation before and after, dropout mask and hash, gradients
+_BUDGET = {"cpu": 0.25e9, "cuda": 16e9}
+
+
+def stack_sizes(
+    networks: int, stack_size: int | None, batch_size: int, layers: Sequence[Layer], device: torch.device
+) -> Iterator[tuple[int, int]]:
+    """Ranges (start, stop) of networks to train at once: as many as keep one step's numbers within the device's budget.
+
+    On a CPU larger stacks only fall out of the cache; on a GPU they fill it.
+    """
+    if stack_size is None:
+        each = batch_size * sum(layer.width for layer in layers) * _BYTES_PER_OUTPUT
+        stack_size = max(1, int(_BUDGET.get(device.type, _BUDGET["cpu"]) // each))
+    parts = -(-networks // stack_size)
+    bounds = np.linspace(0, networks, parts + 1).round().astype(int)
+    yield from zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+
+
+@torch.inference_mode()
+def mean_output(network: StackedMLP, features: FloatArray, rows: int = 16384) -> FloatArray:
+    """Mean sigmoid output (n,) of a stack of classifiers."""
+    result = np.empty(len(features))
+    for start in range(0, len(features), rows):
+        part = torch.as_tensor(features[start : start + rows], dtype=torch.float32).to(network.device)
+        output = torch.sigmoid(network(part).squeeze(-1)).double().mean(dim=0)
+        result[start : start + rows] = output.cpu().numpy()
+    return result
+
+
+def join_stacks(parts: Sequence[StackedMLP]) -> StackedMLP:
+    """Stacks of one shape as one stack, in evaluation mode; the first is changed into it."""
+    first = parts[0]
+    if len(parts) > 1:
+        stacked = [part.stacked() for part in parts]
+        first.adopt({name: torch.cat([tensors[name].detach() for tensors in stacked]) for name in stacked[0]})
+    return first.eval()
