@@ -1,7 +1,7 @@
 """The two leading jets of every event, clustered from particles or taken from a collection.
 
-`leading_pair` gives plain arrays of shape (events, 2), NaN where an event has fewer than two jets, so that whatever
-comes later is arithmetic on columns.
+Either way they come as plain arrays of shape (events, 2), NaN where an event has fewer than two jets, so that whatever
+follows is arithmetic on columns.
 """
 
 from __future__ import annotations
@@ -17,7 +17,17 @@ from resonaut.errors import ConfigError, InputError, unknown_name
 from resonaut.processors.kernels_cluster import cluster_events, four_vectors, momenta_to_jets
 from resonaut.processors.kernels_substructure import n_subjettiness, soft_drop_masses
 
-__all__ = ("ALGORITHMS", "JetPair", "Particles", "cluster", "collection_pair", "flatten_particles", "substructure")
+__all__ = (
+    "ALGORITHMS",
+    "JetPair",
+    "Particles",
+    "cluster",
+    "collection_pair",
+    "constituents_of",
+    "flatten_particles",
+    "linked_constituents",
+    "substructure",
+)
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -128,7 +138,7 @@ def cluster(particles: Particles, *, algorithm: str = "antikt", radius: float = 
     return JetPair(count, _spread(values, two))
 
 
-def _linked_constituents(events: Any) -> tuple[Any, Any, Any] | None:
+def linked_constituents(events: Any) -> tuple[Any, Any, Any] | None:
     """(candidates, index of each link's candidate, index of its jet) of PFNano-like events."""
     fields = set(events.fields)
     if {"FatJetPFCands", "PFCands"} <= fields:
@@ -138,7 +148,7 @@ def _linked_constituents(events: Any) -> tuple[Any, Any, Any] | None:
     return None
 
 
-def _constituents_of(links: tuple[Any, Any, Any], chosen: Any) -> Particles:
+def constituents_of(links: tuple[Any, Any, Any], chosen: Any) -> Particles:
     """Constituents of the chosen jets (k, 2) of every event, jet after jet; PUPPI weights scale the momenta."""
     candidates, candidate_index, jet_index = links
     parts = []
@@ -172,7 +182,11 @@ def collection_pair(events: Any, collection: str, radius: float) -> JetPair:
     InputError
         If there is no such collection or it lacks kinematics.
     """
-    jets = events[collection]
+    try:
+        jets = events[collection]
+    except ValueError as error:  # coffea's four-vectors check their own coordinates
+        msg = f"collection {collection} is not of jets with pt, eta, phi, mass: {str(error).splitlines()[0]}"
+        raise InputError(msg) from error
     lacking = [x for x in ("pt", "eta", "phi", "mass") if x not in jets.fields]
     if lacking:
         msg = f"collection {collection} lacks {lacking}; it has {sorted(jets.fields)[:20]}"
@@ -180,7 +194,7 @@ def collection_pair(events: Any, collection: str, radius: float) -> JetPair:
     count = ak.to_numpy(ak.num(jets, axis=1)).astype(np.int64)
     two = count >= 2
     enough = events[two]
-    links = _linked_constituents(enough) if collection == "FatJet" else None
+    links = linked_constituents(enough) if collection == "FatJet" else None
     order = ak.argsort(enough[collection].pt, axis=1, ascending=False, stable=True)[:, :2]
     pair = enough[collection][order]
     values = {
@@ -192,5 +206,5 @@ def collection_pair(events: Any, collection: str, radius: float) -> JetPair:
     if links is None:
         values |= {name: _stored(pair, name) for name in SUBSTRUCTURE}
     else:
-        values |= substructure(_constituents_of(links, order), radius)
+        values |= substructure(constituents_of(links, order), radius)
     return JetPair(count, _spread({k: v for k, v in values.items() if v is not None}, two))

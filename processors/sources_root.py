@@ -36,11 +36,19 @@ def _is_root(path: str) -> bool:
         raise InputError(msg) from error
 
 
+def _require_whole(path: str, promised: int) -> None:
+    """Compare the length in the header with the file: uproot only sees a missing end when it reads there."""
+    if "://" not in path and (found := Path(path).stat().st_size) < promised:
+        msg = f"{path}: truncated, the header promises {promised} bytes and the file has {found}; copy it again"
+        raise InputError(msg)
+
+
 @contextmanager
 def _open_tree(path: str, tree: str | None) -> Iterator[Any]:
     name = tree or TREE
     try:
         with uproot.open(path) as file:
+            _require_whole(path, file.file.fEND)
             if name not in file:
                 msg = f"{path}: got {sorted(file.keys(cycle=False))[:8]}, expected a tree {name!r}"
                 raise InputError(msg)
