@@ -15,7 +15,7 @@ __all__ = ("Design", "pooled_importance")
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-NODES = 4  # relative error of a bin integral below 1e-9 for bins of 10 % width under a spectrum falling as m^-10
+NODES = 4  # relative error of a bin integral below 1e-8 for bins of 10 % width under a spectrum falling as m^-10
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,10 @@ def _read_root(path: Path, name: str) -> hist.Hist:
         raise InputError(msg)
     try:
         with uproot.open(path) as file:
+            missing = file.file.fEND - path.stat().st_size
+            if missing > 0:
+                msg = f"{path} is truncated: {missing} bytes are missing at its end; fetch it again"
+                raise InputError(msg)
             names = [key for key in file.keys(cycle=False) if file.classnames().get(f"{key};1", "TH").startswith("TH")]
             if name.partition(";")[0] not in file.keys(cycle=False):
                 close = difflib.get_close_matches(name, names, n=2, cutoff=0.4)

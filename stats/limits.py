@@ -294,7 +294,11 @@ def upper_limit(
         away = region.fitted & (template < 0.05 * template.max())
         function = choose_functions(counts, edges, away, sqrts=sqrts)[0].function
     fit = fit_counts(counts, edges, region, function=function, sqrts=sqrts)
-    template = np.where(region.in_range, template / max(template[region.in_range].sum(), 1e-300), 0.0)
+    template = np.where(region.in_range, template, 0.0)
+    if not template.sum() > 0:
+        msg = f"signal template {name!r} has no events inside the fit range"
+        raise InputError(msg)
+    template = template / template.sum()
     tests = _Hypotests(signal_model(fit, template, signal_uncertainty=signal_uncertainty), counts[region.in_range])
     limits = tests.solve(1.0 - cl)
     if not np.isfinite(limits).all():

@@ -48,7 +48,7 @@ def gaussian_template(mass: float, width: float, edges: npt.ArrayLike, yield_: f
     Raises
     ------
     InputError
-        If the width is not positive.
+        If the width is not positive, or the resonance lies more than 5 widths outside the edges.
 
     Examples
     --------
@@ -59,6 +59,9 @@ def gaussian_template(mass: float, width: float, edges: npt.ArrayLike, yield_: f
         msg = f"gaussian_template got width {width}, expected a positive width in GeV"
         raise InputError(msg)
     z = (np.asarray(edges, dtype=np.float64) - mass) / width
+    if not (z[0] < 5.0 and z[-1] > -5.0):
+        msg = f"gaussian_template got mass {mass:.6g} and width {width:.6g}, more than 5 widths outside the edges"
+        raise InputError(msg)
     # tails are taken on the side where they are small: no cancellation far from the peak
     lower, upper = z[:-1], z[1:]
     flipped = lower > 0

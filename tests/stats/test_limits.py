@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pyhf
+import pytest
+from scipy import stats
+
+from resonaut.errors import ConfigError, FitError, InputError
+from resonaut.files import read_json
+from resonaut.stats import (
+    MODIFIER_SETTINGS,
+    LimitResult,
+    asymptotic_cls,
+    build_workspace,
+    fit_background,
+    gaussian_template,
+    limit_scan,
+    make_spectrum,
+    pyhf_cls,
+    upper_limit,
+    write_workspace,
+)
+from resonaut.stats.limits import _Hypotests
+from resonaut.stats.workspace import signal_model
+
+
+def test_asymptotic_cls_is_pyhfs_documented_number():
+    """README of pyhf: two bins, CLs = 0.05251497423736956 observed, 0.06445320535890459 expected."""
+    model = pyhf.simplemodels.uncorrelated_background([12.0, 11.0], [50.0, 52.0], [3.0, 7.0])
+    data = [51, 48, *model.config.auxdata]
+    arguments = (model, model.config.suggested_init(), model.config.suggested_bounds(), model.config.suggested_fixed())
+    q = pyhf.infer.test_statistics.qmu_tilde(1.0, data, *arguments)
+    asimov = pyhf.infer.calculators.generate_asimov_data(0.0, data, *arguments)
+    q_asimov = pyhf.infer.test_statistics.qmu_tilde(1.0, asimov, *arguments)
+    assert asymptotic_cls(q, q_asimov) == pytest.approx(0.05251497423736956, rel=1e-4)
+    assert asymptotic_cls(q_asimov, q_asimov) == pytest.approx(0.06445320535890459, rel=1e-4)
+
+
+@pytest.mark.parametrize("uncertainty", [0.0, 0.2])
+@pytest.mark.parametrize("strength", [0.4, 1.3])
+def test_profiles_against_pyhf(cms_137, uncertainty, strength):
+    """CLs, observed and all five expected, from the plain JSON workspace run by pyhf with Minuit."""
+    fit = fit_background(cms_137)
+    template = gaussian_template(3000.0, 150.0, fit.edges, 800.0)
+    observed, expected = pyhf_cls(build_workspace(fit, template, signal_uncertainty=uncertainty), strength)
+    ours = _Hypotests(signal_model(fit, template, signal_uncertainty=uncertainty), fit.counts)(np.array([strength]))
+    np.testing.assert_allclose(ours[:5, 0], expected, rtol=2e-3, atol=1e-5)
+    assert ours[5, 0] == pytest.approx(observed, rel=2e-3)
+
+
+def test_workspace_likelihood_is_pyhfs(cms_137):
+    """Differences of -2 ln L agree at arbitrary parameters, so it is the same model."""
+    fit = fit_background(cms_137)
+    template = gaussian_template(3000.0, 150.0, fit.edges, 800.0)
+    workspace = pyhf.Workspace(build_workspace(fit, template, signal_uncertainty=0.1))
+    model = workspace.model(modifier_settings=MODIFIER_SETTINGS)
+    data = workspace.data(model)
+    ours = signal_model(fit, template, signal_uncertainty=0.1)
+    rng = np.random.default_rng(1)
+    differences = []
+    for _ in range(4):
+        beta, nu, mu = rng.normal(size=4), rng.normal(), rng.uniform(0, 2)
+        point = {"mu": mu, "signal_yield": nu, **{f"background_{k}": beta[k] / 30.0 for k in range(4)}}
+        parameters = [point[name] for name in model.config.par_order]
+        theirs = float(pyhf.infer.mle.twice_nll(parameters, data, model)[0])
+        value = ours._twice_nll(fit.counts[None], np.array([mu]), np.append(beta, nu)[None], np.zeros((1, 5)))
+        differences.append(theirs - float(value[0]))
+    assert np.ptp(differences) < 1e-5
+
+
+def test_q0_of_cms_137(cms_137):
+    """Discovery test statistic of a signal on the full spectrum, pyhf against the profile of the exact bin integrals."""
+    from scipy.optimize import minimize_scalar
+    from scipy.special import kl_div
+
+    from resonaut.stats.batched import fit_batch
+    from resonaut.stats.design import Design
+
+    fit = fit_background(cms_137)
+    template = gaussian_template(3000.0, 150.0, fit.edges, 1.0)
+    model = signal_model(fit, template)
+    linear = float((model.profile(fit.counts, 0.0).twice_nll - model.maximum(fit.counts).twice_nll)[0])
+    design = Design.build("dijet4", fit.edges, importance=fit.counts + 0.5)
+
+    def cost(p):
+        return 2 * kl_div(fit.counts, design.expected(np.asarray(p)[None, :4])[0][0] + p[4] * template).sum()
+
+    from iminuit import Minuit
+
+    start = fit_batch(fit.counts, design).theta[0]
+    m = Minuit(cost, np.append(start, 200.0))
+    m.errordef, m.strategy, m.tol = 1, 2, 1e-4
+    m.migrad(ncall=20000)
+    assert linear == pytest.approx(fit.deviance - m.fval, abs=1e-3)
+    assert minimize_scalar(lambda s: float(model.profile(fit.counts, s).twice_nll[0]), (0, 400)).x == pytest.approx(
+        m.values[4], rel=2e-3
+    )
+
+
+def test_limit_closes_on_pyhf(cms_137):
+    limit = upper_limit(cms_137, gaussian_template(4000.0, 200.0, cms_137.axes[0].edges), signal_uncertainty=0.1)
+    assert limit.cls_pyhf == pytest.approx(0.05, rel=1e-3)
+    assert limit.status == "converged"
+    assert np.all(np.diff(limit.expected) > 0)
+
+
+def test_counting_experiment_limit(paper_edges):
+    """Background known perfectly far from a one-bin signal: the asymptotic limit of a counting experiment, from pyhf."""
+    shape = 4e6 * np.exp(-0.01 * np.arange(30))
+    shape[15] = shape[15].round()
+    template = np.zeros(30)
+    template[15] = 1.0
+    limit = upper_limit((np.round(shape), paper_edges), template, function="dijet3", check=False)
+    # known background: sigma = sqrt(b), median CLs limit = sigma * Phi^-1(1 - 0.05 / 2)
+    fit = fit_background((np.round(shape), paper_edges), function="dijet3")
+    sigma = np.sqrt(shape[15]) / np.sqrt(1 - fit.expected_error[15] ** 2 / fit.expected[15])
+    assert limit.expected[2] == pytest.approx(sigma * stats.norm.isf(0.025), rel=2e-3)
+    assert limit.expected[4] == pytest.approx(sigma * (stats.norm.isf(0.05 * stats.norm.cdf(2)) + 2), rel=3e-3)
+
+
+def test_limit_covers_an_injected_signal(paper_edges, falling):
+    """A limit at 95 % lies above the true signal in about 95 % of toys or more, and does not depend on the units."""
+    rng = np.random.default_rng(3)
+    template = gaussian_template(3500.0, 100.0, paper_edges)
+    truth = 5e3 * falling + 90.0 * template
+    limits = [
+        upper_limit((rng.poisson(truth), paper_edges), template, function="dijet3", check=False).observed
+        for _ in range(30)
+    ]
+    assert np.mean(np.array(limits) > 90.0 * template.sum()) > 0.88
+    counts = rng.poisson(truth)
+    first, second = (upper_limit((counts, paper_edges), k * template, check=False) for k in (1.0, 1e-3))
+    assert first.observed == pytest.approx(second.observed, rel=1e-6)
+    assert first.strength == pytest.approx(second.strength, rel=1e-6)
+
+
+def test_expected_limits_against_cms(reference_data, published_data, cms_137):
+    """Statistics-only expected limits with CMS's own qq shape: 0.82 to 0.98 of the published, which have systematics."""
+    import uproot
+
+    folder = reference_data / "reference/stats/cms_signal_shapes"
+    with uproot.open(folder / "ResonanceShapes_qq_13TeV_CaloScouting_RunIIFall17.root") as file:
+        name = next(key for key in file.keys(cycle=False) if key.endswith("_3000"))
+        shape, fine = file[name].to_numpy()
+    cumulative = np.append(0.0, np.cumsum(shape)) / shape.sum()
+
+    def template(mass, edges):
+        return np.diff(np.interp(edges * 3000.0 / mass, fine, cumulative))
+
+    table = np.genfromtxt(
+        published_data / "cms_137ifb_limits_narrow_qq.csv", delimiter=",", comments="#", skip_header=3
+    )
+    published = dict(zip(table[:, 0], table[:, 4], strict=True))
+    masses = (2000.0, 2900.0, 4000.0, 5000.0, 5800.0)
+    limits = limit_scan(cms_137, masses, template, check=False)
+    inside = [template(mass, cms_137.axes[0].edges).sum() for mass in masses]
+    ratio = [x.expected[2] / f / 137.5e3 / published[x.mass] for x, f in zip(limits, inside, strict=True)]
+    assert all(0.81 < r < 0.99 for r in ratio), ratio
+
+
+@pytest.mark.parametrize("events", [0, 3, 40])
+def test_few_events_have_a_limit(paper_edges, falling, events):
+    counts = np.random.default_rng(4).multinomial(events, falling)
+    template = gaussian_template(3500.0, 120.0, paper_edges)
+    limit = upper_limit((counts, paper_edges), template, function="auto", check=False)
+    assert limit.function == "dijet3"
+    assert 1.0 < limit.observed < 30.0
+
+
+def test_scan_survives_bad_points(cms_137, caplog):
+    calls = []
+    results = limit_scan(
+        cms_137,
+        [3000.0, 30000.0, 5000.0],
+        lambda mass, edges: gaussian_template(mass, 0.03 * mass, edges),
+        check=False,
+        progress=lambda done, total: calls.append((done, total)),
+    )
+    assert [result.ok for result in results] == [True, False, True]
+    assert math.isnan(results[1].observed)
+    assert "outside the edges" in results[1].status
+    assert calls == [(1, 3), (2, 3), (3, 3)]
+    back = [LimitResult.from_dict(json.loads(json.dumps(r.to_dict()))) for r in results]
+    assert back[0] == results[0]
+    assert back[1].status == results[1].status
+
+
+def test_workspace_is_plain_json_in_pyhfs_schema(tmp_path, paper_edges, paper_window, falling):
+    fit = fit_background(
+        (np.round(1e3 * falling), paper_edges), paper_window, fit_range=(paper_edges[2], paper_edges[28])
+    )
+    template = make_spectrum(np.random.default_rng(5).normal(3500, 100, 500), paper_edges)
+    path = tmp_path / "workspace.json"
+    write_workspace(path, build_workspace(fit, template, signal_uncertainty=0.1, counts=fit.counts + 1))
+    content = read_json(path)
+    pyhf.schema.validate(content, "workspace.json")
+    assert len(content["channels"]) == 26
+    assert content["observations"][0]["data"] == [fit.counts[2] + 1]
+    model = pyhf.Workspace(content).model(modifier_settings=MODIFIER_SETTINGS)
+    expected = model.expected_actualdata([{"mu": 1.0}.get(name, 0.0) for name in model.config.par_order])
+    np.testing.assert_allclose(expected, (fit.expected + template.values())[2:28])
+
+
+def test_the_backend_of_the_user_is_put_back(cms_137):
+    before = pyhf.get_backend()
+    fit = fit_background(cms_137)
+    pyhf_cls(build_workspace(fit, gaussian_template(3000.0, 150.0, fit.edges, 800.0)), 1.0)
+    assert pyhf.get_backend() == before
+
+
+def test_gaussian_template_against_scipy():
+    edges = np.linspace(2000.0, 5000.0, 40)
+    ours = gaussian_template(3500.0, 70.0, edges, 12.0)
+    np.testing.assert_allclose(ours, 12.0 * np.diff(stats.norm.cdf(edges, 3500.0, 70.0)), atol=1e-15)
+    far = gaussian_template(3000.0, 50.0, [2000.0, 3900.0, 4000.0])
+    assert far[1] == pytest.approx(stats.norm.sf(18.0) - stats.norm.sf(20.0), rel=1e-10)
+
+
+def test_errors_say_what_to_do(paper_edges, falling):
+    counts = np.round(1e3 * falling)
+    template = gaussian_template(3500.0, 100.0, paper_edges)
+    with pytest.raises(InputError, match="positive width"):
+        gaussian_template(3500.0, 0.0, paper_edges)
+    with pytest.raises(InputError, match="got shape \\(29,\\)"):
+        upper_limit((counts, paper_edges), template[:-1])
+    with pytest.raises(InputError, match="differ from the 30 bins"):
+        upper_limit((counts, paper_edges), make_spectrum([3500.0], paper_edges + 1.0))
+    with pytest.raises(InputError, match="relative uncertainty"):
+        upper_limit((counts, paper_edges), template, signal_uncertainty=-0.1)
+    with pytest.raises(ConfigError, match="cl < 1"):
+        upper_limit((counts, paper_edges), template, cl=95.0)
+    with pytest.raises(InputError, match="no events inside the fit range"):
+        upper_limit((counts, paper_edges), np.arange(30) == 29, fit_range=(2800.0, paper_edges[20]))
+    with pytest.raises(FitError, match="pyhf could not test"):
+        pyhf_cls(build_workspace(fit_background((counts, paper_edges)), template), math.nan)

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from resonaut.errors import ConfigError, InputError
+from resonaut.stats import (
+    fit_background,
+    gaussian_template,
+    global_p_value,
+    scan_windows,
+    sliding_windows,
+    toy_cls,
+    toy_goodness,
+    upper_limit,
+)
+from resonaut.stats.functions import BackgroundFunction, register_function
+
+FLAT = register_function(BackgroundFunction("test-flat", "p0", ("p0",), ()))
+
+
+def test_toy_goodness_agrees_with_chi2_for_many_events(paper_edges, falling):
+    counts = np.random.default_rng(1).poisson(1e5 * falling)
+    fit = fit_background((counts, paper_edges))
+    toys = toy_goodness(fit, toys=2000, seed=2)
+    assert toys.failed == 0
+    assert toys.deviance_p_value == pytest.approx(stats.chi2.sf(fit.deviance, 26), abs=0.03)
+    # parameters are fitted: the textbook KS p-value is too large, toys know it
+    assert toys.ks_p_value < fit.ks_p_value
+
+
+def test_toy_goodness_rejects_a_wrong_function(paper_edges, falling):
+    counts = np.random.default_rng(3).poisson(1e5 * falling)
+    assert toy_goodness(fit_background((counts, paper_edges), function="dijet2"), toys=300).deviance_p_value < 0.01
+
+
+def test_global_p_value_of_independent_windows(paper_edges):
+    """Known trials: with a background fixed by many sidebands, k disjoint windows give 1 - (1 - p)^k."""
+    edges = np.linspace(1000.0, 2000.0, 101)
+    fit = fit_background((np.full(100, 400.0), edges), function="test-flat")
+    windows = sliding_windows(edges, sr_bins=4, sb_bins=3, step=9)
+    z = 2.0
+    found = global_p_value(fit, windows, z, toys=1500, seed=4)
+    k = len(windows)
+    assert found.global_p == pytest.approx(1 - (1 - stats.norm.sf(z)) ** k, abs=0.045)
+    assert found.global_significance == pytest.approx(stats.norm.isf(found.global_p))
+
+
+def test_global_p_value_is_the_scan_of_its_toys(paper_edges, falling):
+    fit = fit_background((np.round(2e3 * falling), paper_edges), function="dijet3")
+    windows = sliding_windows(paper_edges, step=6)
+    found = global_p_value(fit, windows, 1.0, toys=5, seed=7)
+    toys = np.random.default_rng(7).poisson(fit.expected, size=(5, 30))
+    best = [scan_windows((toy, paper_edges), windows, function="dijet3").best.local_significance for toy in toys]
+    assert found.maxima == pytest.approx(best, abs=1e-3)
+
+
+def test_toy_limit_of_zero_events_is_three():
+    """No event seen, none expected: CLs = exp(-s), so 2.996 events are excluded at 95 %."""
+    edges = np.linspace(1000.0, 2000.0, 11)
+    template = np.full(10, 0.1)
+    fit = fit_background((np.zeros(10), edges), function="test-flat")
+    assert toy_cls(fit, template, 2.996, toys=20000, seed=1)[0] == pytest.approx(0.05, abs=0.006)
+    assert toy_cls(fit, template, 1.0, toys=20000, seed=1)[0] == pytest.approx(np.exp(-1), abs=0.01)
+
+
+def test_toy_cls_agrees_with_the_asymptotic_formula_for_many_events(paper_edges, falling):
+    counts = np.round(3e3 * falling)
+    template = gaussian_template(3500.0, 100.0, paper_edges)
+    limit = upper_limit((counts, paper_edges), template, function="dijet3", signal_uncertainty=0.1, check=False)
+    fit = fit_background((counts, paper_edges), function="dijet3")
+    scaled = template / template.sum()
+    observed, expected = toy_cls(fit, scaled, limit.observed, signal_uncertainty=0.1, toys=3000, seed=8)
+    assert observed == pytest.approx(0.05, abs=0.012)
+    assert (np.diff(expected[1:]) > 0).all()  # few toys reach -2 standard deviations
+
+
+def test_bad_options_are_refused(paper_edges):
+    fit = fit_background((np.ones(30), paper_edges))
+    with pytest.raises(ConfigError, match="0 toys"):
+        toy_goodness(fit, toys=0)
+    with pytest.raises(InputError, match="no window"):
+        global_p_value(fit, [], 1.0)
+    with pytest.raises(InputError, match="positive"):
+        toy_cls(fit, np.ones(30), 0.0)
