@@ -67,7 +67,8 @@ def limit_jobs(config: SearchConfig, run: RunDirectory, selections: Sequence[Sca
         mass = float(np.sqrt(selection.window.low * selection.window.high))
         width = config.limits.width * mass
         options = (mass, width, config.limits.uncertainty, config.fit.function, config.fit.sqrts)
-        signal = f"Gaussian {100 * config.limits.width:g} % after {selection.method} {100 * selection.cut:g} %"
+        after = "no cut" if selection.cut >= 1 else f"{selection.method}, {100 * selection.cut:g} %"
+        signal = f"Gaussian, {100 * config.limits.width:g} % wide, {after}"
         key = digest(signal, *options, counts.tolist(), edges.tolist())
         folder = run.path / "limits" / selection_name(selection)
         jobs.append(LimitJob(folder, key, signal, *options, counts, edges))

@@ -107,7 +107,7 @@ class RunResult:
         common = [column for column in parts[0] if all(column in part for part in parts)]
         dropped = sorted({column for part in parts for column in part} - set(common))
         if dropped:
-            log.warning("columns that not all datasets have are left out of the table: %s", dropped)
+            log.info("columns that not all datasets have are left out of the table: %s", dropped)
         return {column: np.concatenate([part[column] for part in parts]) for column in common}
 
     def write_table(self, path: str | os.PathLike[str], dataset: str | None = None) -> None:

@@ -30,8 +30,6 @@ def style() -> Iterator[None]:
         "ytick.labelsize": 12,
         "legend.fontsize": 11,
         "lines.linewidth": 1.6,
-        "figure.dpi": 110,
-        "savefig.bbox": "tight",
         "pdf.fonttype": 42,
     }
     with mpl.rc_context(), plt.style.context([mplhep.style.ROOT, small]):
@@ -59,6 +57,7 @@ def save_figure(figure: Figure, stem: Path, numbers: Any) -> None:
     for suffix in ("png", "pdf"):
         with atomic_path(stem.with_name(f"{stem.name}.{suffix}")) as temporary:
             metadata = {"CreationDate": None} if suffix == "pdf" else None
-            figure.savefig(temporary, format=suffix, metadata=metadata)
+            with style():  # fonts are looked up when the figure is drawn, not when it is made
+                figure.savefig(temporary, format=suffix, metadata=metadata, bbox_inches="tight", dpi=120)
     write_json(stem.with_name(f"{stem.name}.json"), finite_or_none(numbers))
     plt.close(figure)

@@ -54,7 +54,7 @@ def draw_scan(result: ScanResult, *, title: str) -> tuple[Figure, dict[str, Any]
                 f"{z}$\\sigma$", (1.01, norm.sf(z)), xycoords=("axes fraction", "data"), va="center", fontsize=11
             )
         axes.set_yscale("log")
-        axes.set_ylim(norm.sf(deepest), 40)
+        axes.set_ylim(norm.sf(deepest), norm.sf(deepest) ** -0.3)  # room for the legend above 1
         axes.set_ylabel("Local p-value")
         axes.set_xlabel("$m_{JJ}$ [GeV]")
         axes.legend(ncols=2, loc="upper center")

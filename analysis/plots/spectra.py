@@ -32,7 +32,7 @@ def _draw_spectrum(axes: Any, excess: ExcessResult, colour: str, label: str) -> 
     axes.stairs(
         expected + error, edges, baseline=np.maximum(expected - error, 1e-9), fill=True, color=colour, alpha=0.25
     )
-    axes.stairs(expected, edges, color=colour, linewidth=1.4)
+    axes.stairs(expected, edges, baseline=None, color=colour, linewidth=1.4)
     inside = ~np.asarray(fit.mask)
     shown = counts > 0
     # Blinded bins took no part in the fit: open symbols.
@@ -85,7 +85,7 @@ def draw_spectra(
             z = f"{excess.local_significance:+.1f}$\\sigma$" if np.isfinite(excess.local_significance) else "no fit"
             _draw_spectrum(main, excess, colour, f"{cut_name(cut)}: {z}")
             _draw_pulls(row, excess, colour)
-            row.text(0.99, 0.78, cut_name(cut), transform=row.transAxes, ha="right", fontsize=10, color=colour)
+            row.text(0.975, 0.74, cut_name(cut), transform=row.transAxes, ha="right", fontsize=10, color=colour)
         for row in rows:
             row.axvspan(window.low, window.high, color="0.9", zorder=0)
         top = max(float(np.max(e.fit.counts)) for e in excesses.values())
