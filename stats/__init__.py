@@ -15,7 +15,7 @@ Excesses
     `local_p_value` -> `ExcessResult`; many spectra: `local_p_values`; `on_off_p_value`;
     `scan`, `scan_windows` -> `ScanResult`; `global_p_value`
 Limits
-    `gaussian_template`, `upper_limit`, `limit_scan` -> `LimitResult`, `toy_cls`, `build_workspace`, `write_workspace`,
+    `gaussian_template`, `upper_limit`, `limit_scan` -> `LimitResult`, `toy_upper_limit`, `toy_cls`, `build_workspace`, `write_workspace`,
     `pyhf_cls`
 """
 
@@ -39,7 +39,7 @@ from resonaut.stats.limits import LimitResult, asymptotic_cls, limit_scan, pyhf_
 from resonaut.stats.scan import ScanEntry, ScanInput, ScanResult, scan, scan_windows
 from resonaut.stats.significance import ExcessResult, LocalPValues, local_p_value, local_p_values, on_off_p_value
 from resonaut.stats.spectrum import as_counts, make_spectrum
-from resonaut.stats.toys import GlobalPValue, ToyGoodness, global_p_value, toy_cls, toy_goodness
+from resonaut.stats.toys import GlobalPValue, ToyGoodness, global_p_value, toy_cls, toy_goodness, toy_upper_limit
 from resonaut.stats.windows import Window, log_edges, sliding_windows
 from resonaut.stats.workspace import MODIFIER_SETTINGS, build_workspace, gaussian_template, write_workspace
 
@@ -90,6 +90,7 @@ __all__ = (
     "sliding_windows",
     "toy_cls",
     "toy_goodness",
+    "toy_upper_limit",
     "upper_limit",
     "write_csv",
     "write_root",

@@ -184,8 +184,7 @@ def test_scan_survives_bad_points(cms_137, caplog):
     assert "outside the edges" in results[1].status
     assert calls == [(1, 3), (2, 3), (3, 3)]
     back = [LimitResult.from_dict(json.loads(json.dumps(r.to_dict()))) for r in results]
-    assert back[0] == results[0]
-    assert back[1].status == results[1].status
+    assert [repr(b) for b in back] == [repr(r) for r in results]
 
 
 def test_workspace_is_plain_json_in_pyhfs_schema(tmp_path, paper_edges, paper_window, falling):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.optimize import brentq
 
 from resonaut.errors import ConfigError, InputError
 from resonaut.stats import (
@@ -13,6 +14,7 @@ from resonaut.stats import (
     sliding_windows,
     toy_cls,
     toy_goodness,
+    toy_upper_limit,
     upper_limit,
 )
 from resonaut.stats.functions import BackgroundFunction, register_function
@@ -63,6 +65,25 @@ def test_toy_limit_of_zero_events_is_three():
     fit = fit_background((np.zeros(10), edges), function="test-flat")
     assert toy_cls(fit, template, 2.996, toys=20000, seed=1)[0] == pytest.approx(0.05, abs=0.006)
     assert toy_cls(fit, template, 1.0, toys=20000, seed=1)[0] == pytest.approx(np.exp(-1), abs=0.01)
+
+
+def test_toy_limits_of_counting_experiments():
+    """Zero events and no background: 2.996; a known background of 3 and 3 seen: between Poisson sums."""
+    edges = np.linspace(1000.0, 2000.0, 11)
+    limit = toy_upper_limit((np.zeros(10), edges), np.full(10, 0.1), function="test-flat", toys=6000, seed=2)
+    assert limit.observed == pytest.approx(2.996, rel=0.06)
+    assert limit.status == "converged, toys"
+    # many sideband bins fix the background under a one-bin signal
+    edges = np.linspace(1000.0, 2000.0, 401)
+    template = np.zeros(400)
+    template[200] = 1.0
+    limit = toy_upper_limit((np.full(400, 3.0), edges), template, function="test-flat", toys=3000, seed=3)
+
+    def exact(n, b=3.0):
+        return brentq(lambda s: stats.poisson.cdf(n, s + b) / stats.poisson.cdf(n, b) - 0.05, 1.0, 20.0)
+
+    # the sidebands, fluctuating, decide between toys of equal count: a tie counts in part
+    assert exact(2) < limit.observed < 1.03 * exact(3)
 
 
 def test_toy_cls_agrees_with_the_asymptotic_formula_for_many_events(paper_edges, falling):

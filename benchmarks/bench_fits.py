@@ -1,0 +1,199 @@
+"""Speed and depth of background fits: the batched engine against loops over iminuit.
+
+Run with ``OMP_NUM_THREADS=1 python benchmarks/bench_fits.py``; writes benchmarks/results/fits.json.
+Every fitter sees the same toys of one four-parameter spectrum, with the same bin integrals, so that times and minima
+compare. "excess" is how far a fitter stops above the lowest -2 ln L that any of them found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from iminuit import Minuit
+from scipy.special import kl_div
+
+from resonaut.files import write_json
+from resonaut.stats import (
+    Design,
+    background_function,
+    fit_background,
+    fit_batch,
+    gaussian_template,
+    limit_scan,
+    local_p_values,
+    log_edges,
+    read_spectrum,
+    sliding_windows,
+)
+
+ROOT = Path(__file__).parents[1]
+TABLE = ROOT / "tests/stats/data/cms_137ifb_wide_dijet_mjj.csv"
+
+
+def machine() -> dict[str, object]:
+    """Cores and versions, nothing that names a machine."""
+    packages = ("numpy", "scipy", "iminuit", "pyhf", "resonaut")
+    return {
+        "cores": os.cpu_count(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS", "0")) or "default",
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+    }
+
+
+def best_time(action: Callable[[], object], repeats: int) -> float:
+    """Shortest of several wall times (s)."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def minuit_loop(
+    costs: list[Callable[[np.ndarray], float]], start: np.ndarray, errors: np.ndarray
+) -> tuple[float, np.ndarray, int]:
+    """Time per fit (s), minima, and how many Minuit called valid."""
+    minima, valid = [], 0
+    begin = time.perf_counter()
+    for cost in costs:
+        m = Minuit(cost, start)
+        m.errordef = Minuit.LEAST_SQUARES
+        m.errors = errors
+        m.migrad()
+        minima.append(m.fval)
+        valid += m.valid
+    return (time.perf_counter() - begin) / len(costs), np.array(minima), valid
+
+
+def against_minuit(toys: int, loops: int, repeats: int) -> dict[str, object]:
+    """The batched engine, Minuit in the orthonormal basis, Minuit in the physical p0..p3."""
+    fit = fit_background(read_spectrum(TABLE))
+    data = np.random.default_rng(1).poisson(fit.expected, size=(toys, len(fit.expected))).astype(float)
+    design = Design.build("dijet4", fit.edges, importance=fit.expected)
+    batch = fit_batch(data, design)
+    seconds = best_time(lambda: fit_batch(data, design), repeats) / toys
+    flat, weights = design.basis.reshape(-1, 4), design.weights
+    theta = fit_batch(fit.expected, design).theta[0]
+    raw = background_function("dijet4").basis(_nodes(fit.edges))
+
+    def orthonormal(n: np.ndarray) -> Callable[[np.ndarray], float]:
+        return lambda t: float(2 * kl_div(n, (np.exp(flat @ t).reshape(weights.shape) * weights).sum(axis=1)).sum())
+
+    def physical(n: np.ndarray) -> Callable[[np.ndarray], float]:
+        return lambda p: float(2 * kl_div(n, (p[0] * np.exp(raw[..., 1:] @ p[1:]) * weights).sum(axis=1)).sum())
+
+    some = data[:loops]
+    time_o, minima_o, valid_o = minuit_loop([orthonormal(n) for n in some], theta, np.full(4, 1e-3))
+    start = np.array(list(fit.parameters.values()))
+    time_p, minima_p, valid_p = minuit_loop([physical(n) for n in some], start, np.abs(start) * 0.01)
+    lowest = np.minimum.reduce([batch.deviance[:loops], minima_o, minima_p])
+    return {
+        "spectrum": "CMS 137/fb binning, 42 bins, 6.6 million events, 4 parameters",
+        "toys_batched": toys,
+        "toys_minuit": loops,
+        "batched": {
+            "microseconds_per_fit": seconds * 1e6,
+            "failed": batch.n_failed,
+            **_excess(batch.deviance[:loops] - lowest),
+        },
+        "minuit_orthonormal": {
+            "microseconds_per_fit": time_o * 1e6,
+            "invalid": loops - valid_o,
+            **_excess(minima_o - lowest),
+        },
+        "minuit_physical": {
+            "microseconds_per_fit": time_p * 1e6,
+            "invalid": loops - valid_p,
+            **_excess(minima_p - lowest),
+        },
+    }
+
+
+def _nodes(edges: np.ndarray) -> np.ndarray:
+    point = np.polynomial.legendre.leggauss(4)[0]
+    half = 0.5 * np.diff(edges)[:, None]
+    return 0.5 * (edges[1:] + edges[:-1])[:, None] + half * point
+
+
+def _excess(values: np.ndarray) -> dict[str, float]:
+    return {
+        "excess_2nll_max": float(values.max()),
+        "fraction_above_0.1": float((values > 0.1).mean()),
+    }
+
+
+def p_values(toys: int, repeats: int) -> list[dict[str, object]]:
+    """Time of a local p-value (two fits) against the number of events."""
+    edges = log_edges(2800.0, 5200.0, 30)
+    window = sliding_windows(edges)[6]
+    shape = np.exp(-0.2 * np.arange(30))
+    rows: list[dict[str, object]] = []
+    for events in (20, 200, 2000, 200000):
+        data = np.random.default_rng(events).poisson(events * shape / shape.sum(), size=(toys, 30))
+        for function in ("dijet3", "dijet4", "auto"):
+            failed = local_p_values(data, edges, window, function=function).n_failed
+
+            def action(data: np.ndarray = data, function: str = function) -> object:
+                return local_p_values(data, edges, window, function=function)
+
+            seconds = best_time(action, repeats)
+            rows.append(
+                {"events": events, "function": function, "microseconds": seconds / toys * 1e6, "failed": failed}
+            )
+    return rows
+
+
+def limits() -> dict[str, float]:
+    """Wall time of a scan of 20 masses, with and without the check of every limit by pyhf."""
+    spectrum = read_spectrum(TABLE)
+    masses = np.linspace(2000.0, 7000.0, 20)
+
+    def scan(check: bool) -> object:
+        return limit_scan(
+            spectrum,
+            masses,
+            lambda mass, edges: gaussian_template(mass, 0.05 * mass, edges),
+            signal_uncertainty=0.1,
+            check=check,
+        )
+
+    return {
+        "masses": 20,
+        "seconds": best_time(lambda: scan(False), 2),
+        "seconds_with_pyhf_check": best_time(lambda: scan(True), 1),
+    }
+
+
+def main() -> None:
+    """Run all and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--toys", type=int, default=5000)
+    parser.add_argument("--loops", type=int, default=300, help="toys for the loops over Minuit")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/fits.json")
+    options = parser.parse_args()
+    result = {
+        "machine": machine(),
+        "fits": against_minuit(options.toys, options.loops, options.repeats),
+        "local_p_values": p_values(options.toys // 2, options.repeats),
+        "limits": limits(),
+    }
+    write_json(options.output, result)
+    fits = result["fits"]
+    for name in ("batched", "minuit_orthonormal", "minuit_physical"):
+        print(name, fits[name])  # type: ignore[index]
+    print("limits", result["limits"])
+
+
+if __name__ == "__main__":
+    main()
