@@ -178,7 +178,8 @@ def _maximise(problem: _Problem, theta: FloatArray) -> tuple[FloatArray, npt.NDA
     iterations = np.zeros(len(theta), dtype=np.int64)
     active = np.flatnonzero(problem.mask.any(axis=1))
     theta = theta.copy()
-    part, state = problem.take(active), problem.take(active).evaluate(theta[active])
+    part = problem.take(active)
+    state = part.evaluate(theta[active])
     for _ in range(MAX_ITERATIONS):
         if not len(active):
             break
@@ -290,7 +291,7 @@ def _fit_chunk(
     total = problem.counts.sum(axis=1)
     covariance, flat = covariance_from(problem.score_and_information(state)[1], total)
     status[flat & (status == CONVERGED)] = AT_LIMIT
-    mu, jacobian = design.expected(theta)
+    mu, jacobian = (state.mu, state.jacobian) if starts is None else design.expected(theta)
     empty = problem.mask.any(axis=1) & (total == 0)
     mu[empty], jacobian[empty], covariance[empty], status[empty] = 0.0, 0.0, 0.0, AT_LIMIT
     deviance = np.where(empty, 0.0, np.maximum(state.deviance, 0.0))

@@ -67,17 +67,18 @@ def test_toy_limit_of_zero_events_is_three():
     assert toy_cls(fit, template, 1.0, toys=20000, seed=1)[0] == pytest.approx(np.exp(-1), abs=0.01)
 
 
+@pytest.mark.slow
 def test_toy_limits_of_counting_experiments():
     """Zero events and no background: 2.996; a known background of 3 and 3 seen: between Poisson sums."""
     edges = np.linspace(1000.0, 2000.0, 11)
-    limit = toy_upper_limit((np.zeros(10), edges), np.full(10, 0.1), function="test-flat", toys=6000, seed=2)
+    limit = toy_upper_limit((np.zeros(10), edges), np.full(10, 0.1), function="test-flat", toys=4000, seed=2)
     assert limit.observed == pytest.approx(2.996, rel=0.06)
     assert limit.status == "converged, toys"
     # many sideband bins fix the background under a one-bin signal
-    edges = np.linspace(1000.0, 2000.0, 401)
-    template = np.zeros(400)
-    template[200] = 1.0
-    limit = toy_upper_limit((np.full(400, 3.0), edges), template, function="test-flat", toys=3000, seed=3)
+    edges = np.linspace(1000.0, 2000.0, 101)
+    template = np.zeros(100)
+    template[50] = 1.0
+    limit = toy_upper_limit((np.full(100, 3.0), edges), template, function="test-flat", toys=2000, seed=3)
 
     def exact(n, b=3.0):
         return brentq(lambda s: stats.poisson.cdf(n, s + b) / stats.poisson.cdf(n, b) - 0.05, 1.0, 20.0)
