@@ -18,7 +18,7 @@ from resonaut.models.registry import register
 from resonaut.models.sample import FloatArray, IndexArray, Sample
 from resonaut.models.stack import Layer, StackedAdam, StackedMLP, choose_device
 from resonaut.models.storage import Tensors
-from resonaut.stats.windows import Window
+from resonaut.stats import Window
 
 __all__ = ("Autoencoder", "autoencoder_layers")
 

@@ -12,7 +12,7 @@ from resonaut.errors import ConfigError, InputError, ModelError
 from resonaut.files import atomic_dir
 from resonaut.models.sample import FloatArray, Sample
 from resonaut.models.storage import Tensors, read_card, read_tensors, write_card
-from resonaut.stats.windows import Window
+from resonaut.stats import Window
 
 __all__ = ("BaseScorer", "feature_names", "require_positive")
 

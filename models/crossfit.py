@@ -19,7 +19,7 @@ from resonaut.models.protocol import Scorer
 from resonaut.models.registry import make_scorer, register
 from resonaut.models.sample import FloatArray, IndexArray, MaskArray, Sample
 from resonaut.models.storage import load_scorer, read_card, write_card
-from resonaut.stats.windows import Window
+from resonaut.stats import Window
 
 __all__ = ("CrossFit", "OutOfFold")
 

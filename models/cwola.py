@@ -18,7 +18,7 @@ from resonaut.models.sample import FloatArray, IndexArray, Sample
 from resonaut.models.stack import Layer, StackedMLP, choose_device
 from resonaut.models.storage import Tensors
 from resonaut.models.training import ClassifierData, EventSet, TrainingOptions, train_classifiers
-from resonaut.stats.windows import Window
+from resonaut.stats import Window
 
 __all__ = ("CWOLA_LAYERS", "CWoLaNetwork")
 

@@ -6,7 +6,7 @@ from resonaut.models.folds import region_weights, training_rows
 from resonaut.models.registry import register
 from resonaut.models.sample import FloatArray, MaskArray, Sample
 from resonaut.models.tree_scorer import TreeScorer
-from resonaut.stats.windows import Window
+from resonaut.stats import Window
 
 __all__ = ("CWoLaTrees",)
 

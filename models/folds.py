@@ -6,7 +6,7 @@ import numpy as np
 
 from resonaut.errors import ConfigError, InputError
 from resonaut.models.sample import FloatArray, IndexArray, MaskArray, Sample
-from resonaut.stats.windows import Window
+from resonaut.stats import Window
 
 __all__ = ("assign_folds", "region_weights", "training_rows")
 

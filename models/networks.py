@@ -10,23 +10,26 @@ import torch
 from resonaut.models.sample import FloatArray
 from resonaut.models.stack import Layer, StackedMLP
 
-__all__ = ("join_stacks", "mean_output", "stack_sizes")
+__all__ = ("best_stack_size", "join_stacks", "mean_output", "stack_sizes")
 
 _BYTES_PER_OUTPUT = 24  # float32: activation before and after, dropout mask and hash, gradients
-_BUDGET = {"cpu": 0.25e9, "cuda": 16e9}
+_BUDGET = {"cpu": 64e6, "cuda": 16e9}
+
+
+def best_stack_size(batch_size: int, layers: Sequence[Layer], device: torch.device) -> int:
+    """Networks to train at once: as many as keep one step's numbers within the device's budget, at least one.
+
+    On a CPU larger stacks fall out of the cache and are slower than a loop; a GPU needs them to be filled.
+    """
+    each = batch_size * sum(layer.width for layer in layers) * _BYTES_PER_OUTPUT
+    return max(1, int(_BUDGET.get(device.type, _BUDGET["cpu"]) // each))
 
 
 def stack_sizes(
     networks: int, stack_size: int | None, batch_size: int, layers: Sequence[Layer], device: torch.device
 ) -> Iterator[tuple[int, int]]:
-    """Ranges (start, stop) of networks to train at once: as many as keep one step's numbers within the device's budget.
-
-    On a CPU larger stacks only fall out of the cache; on a GPU they fill it.
-    """
-    if stack_size is None:
-        each = batch_size * sum(layer.width for layer in layers) * _BYTES_PER_OUTPUT
-        stack_size = max(1, int(_BUDGET.get(device.type, _BUDGET["cpu"]) // each))
-    parts = -(-networks // stack_size)
+    """Ranges (start, stop) of networks to train at once, near-equal and at most `stack_size` (None: the best) long."""
+    parts = -(-networks // (stack_size or best_stack_size(batch_size, layers, device)))
     bounds = np.linspace(0, networks, parts + 1).round().astype(int)
     yield from zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
 

@@ -6,7 +6,7 @@ import os
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 from resonaut.models.sample import FloatArray, Sample
-from resonaut.stats.windows import Window
+from resonaut.stats import Window
 
 __all__ = ("Scorer",)
 

@@ -10,7 +10,7 @@ from resonaut.errors import InputError
 from resonaut.models.registry import register
 from resonaut.models.sample import FloatArray, MaskArray, Sample
 from resonaut.models.tree_scorer import TreeScorer
-from resonaut.stats.windows import Window
+from resonaut.stats import Window
 
 __all__ = ("Idealised", "Supervised")
 

@@ -181,7 +181,7 @@ class StackedMLP(nn.Module):
                 variance.lerp_(spread * (rows / max(1, rows - 1)), _BATCH_NORM_MOMENTUM)
             mean, variance = centre, spread
         gain = self.get_parameter(f"gain_{place}") * (variance + _BATCH_NORM_EPS).rsqrt()
-        return (hidden - mean) * gain + self.get_parameter(f"offset_{place}")
+        return torch.addcmul(self.get_parameter(f"offset_{place}") - mean * gain, hidden, gain)
 
     def stacked(self) -> dict[str, torch.Tensor]:
         """Every tensor with the leading axis K, by name: parameters and buffers."""

@@ -14,7 +14,7 @@ from resonaut.models.inputs import CWOLA_FEATURES, JET_MASSES, require_scaled, s
 from resonaut.models.sample import FloatArray, MaskArray, Sample
 from resonaut.models.storage import Tensors
 from resonaut.models.trees import TreeOptions, train_trees
-from resonaut.stats.windows import Window
+from resonaut.stats import Window
 
 __all__ = ("TreeScorer",)
 
