@@ -43,10 +43,8 @@ def test_conservative_for_few_events(paper_edges, paper_window, function, curvat
     found = local_p_values(toys, paper_edges, paper_window, function=function)
     p = found.local_p[np.isfinite(found.local_p)]
     assert len(p) > 0.95 * TOYS
-    # "auto" chooses by the data and may add its F-test threshold in wrong choices; 1.5 is what toys of it show
-    slack = 1.5 if function == "auto" else 1.0
     for level in (0.3, 0.1, 0.01):
-        assert (p < level).mean() < slack * level + fraction_error(level)
+        assert (p < level).mean() < level + fraction_error(level)
 
 
 def test_power_is_that_of_counting(paper_edges, paper_window, falling):
