@@ -82,7 +82,7 @@ def _tell(report: Path) -> None:
     click.echo(f"report:  {report}\nnumbers: {report.with_name('summary.json')}")
 
 
-@main.command()
+@main.command(short_help="Run the search that a config describes.")
 @click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--out", type=_OUT, help="Run directory.  [default: runs/NAME of the config]")
 @click.option("--workers", type=click.IntRange(1), help="Processes for training and limits (overrides the config).")
@@ -113,7 +113,7 @@ def run(config: Path, out: Path | None, workers: int | None, seed: int | None, d
     _tell(run_search(search, config.parent, out or Path("runs") / search.name.replace(" ", "-")))
 
 
-@main.command()
+@main.command(short_help="The default search on your own files, with no config.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
 @click.option("--out", type=_OUT, required=True, help="Run directory.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
@@ -133,7 +133,7 @@ def hunt(files: tuple[str, ...], out: Path, seed: int, workers: int) -> None:
     _tell(run_search(config, Path("/"), out))
 
 
-@main.command()
+@main.command(short_help="A whole search on the events that ship with resonaut.")
 @click.option(
     "--signal", type=click.Choice(["0", "1"]), default="1", show_default=True, help="0 leaves the resonance out."
 )
@@ -149,7 +149,7 @@ def demo(signal: str, out: Path | None, workers: int) -> None:
     _tell(run_search(config.model_copy(update={"workers": workers}), base, out or default))
 
 
-@main.command()
+@main.command(short_help="Event files -> event table (Parquet).")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Event table to write (.parquet)."
@@ -185,7 +185,7 @@ def features(files: tuple[str, ...], out: Path, skip_bad_files: bool, radius: fl
     click.echo(f"table: {out}")
 
 
-@main.command()
+@main.command(short_help="p-value scan of a histogram that somebody made.")
 @click.argument("spectrum")
 @click.option("--function", default="dijet4", show_default=True, help="Background function, or 'auto' for an F-test.")
 @click.option("--sqrts", type=float, default=13000.0, show_default=True, help="GeV.")
@@ -218,11 +218,10 @@ def scan(
     if plot:
         from resonaut.analysis.plots import draw_scan, save_figure
 
-        figure, numbers = draw_scan(result, title=Path(spectrum).name)
-        save_figure(figure, plot, numbers)
+        save_figure(draw_scan(result, title=Path(spectrum).name), plot)
 
 
-@main.command()
+@main.command(short_help="Upper limits in a histogram that somebody made.")
 @click.argument("spectrum")
 @click.option("--mass", type=float, multiple=True, help="Resonance mass in GeV; repeat.  [default: 12 over the range]")
 @click.option("--width", type=float, default=0.035, show_default=True, help="Gaussian width over mass.")
@@ -259,11 +258,10 @@ def limit(
         from resonaut.analysis.plots import draw_limits, save_figure
 
         subtitle = f"Gaussian, {100 * options['width']:g} % wide"
-        figure, numbers = draw_limits(results, title=Path(spectrum).name, subtitle=subtitle, unit="signal events")
-        save_figure(figure, plot, numbers)
+        save_figure(draw_limits(results, title=Path(spectrum).name, subtitle=subtitle, unit="signal events"), plot)
 
 
-@main.command()
+@main.command(short_help="Write the report of a finished run again.")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def report(folder: Path) -> None:
     """Write report.html of a finished run again, from its summary and plots alone."""

@@ -14,10 +14,10 @@ from resonaut.stats import (
     ScanResult,
     as_counts,
     gaussian_template,
+    limit_scan,
     read_spectrum,
     scan_windows,
     sliding_windows,
-    upper_limit,
 )
 
 __all__ = ("limits_of_histogram", "read_range", "scan_histogram")
@@ -51,7 +51,7 @@ def scan_histogram(histogram: Histogram, *, function: str, sqrts: float, sr_bins
 
 def limits_of_histogram(
     histogram: Histogram, masses: Sequence[float], *, width: float, uncertainty: float, function: str, sqrts: float
-) -> list[LimitResult]:
+) -> tuple[LimitResult, ...]:
     """Upper limits on Gaussian resonances of relative `width` at `masses` (GeV), by default twelve over the range.
 
     Raises
@@ -64,12 +64,14 @@ def limits_of_histogram(
     if outside := [m for m in masses if not edges[0] < m < edges[-1]]:
         msg = f"masses {outside} lie outside of the fitted range {edges[0]:g} to {edges[-1]:g} GeV"
         raise InputError(msg)
-    name = f"Gaussian {100 * width:g} %"
-    options = {"function": function, "sqrts": sqrts, "signal_uncertainty": uncertainty, "name": name}
-    results = []
     with progress_bar("upper limits", len(masses)) as advance:
-        for mass in masses:
-            template = gaussian_template(mass, width * mass, edges)
-            results.append(upper_limit(histogram, template, mass=mass, **options))
-            advance(1)
-    return results
+        return limit_scan(
+            histogram,
+            masses,
+            lambda mass, bins: gaussian_template(mass, width * mass, bins),
+            function=function,
+            sqrts=sqrts,
+            signal_uncertainty=uncertainty,
+            name=f"Gaussian, {100 * width:g} % wide",
+            progress=lambda _done, _total: advance(1),
+        )

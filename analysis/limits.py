@@ -15,7 +15,16 @@ from resonaut.analysis.progress import progress_bar
 from resonaut.analysis.rundir import RunDirectory, Unit
 from resonaut.analysis.spectra import selection_name
 from resonaut.files import digest, read_json, write_json
-from resonaut.stats import LimitResult, ScanInput, as_counts, gaussian_template, upper_limit
+from resonaut.stats import (
+    LimitResult,
+    ScanInput,
+    as_counts,
+    build_workspace,
+    fit_background,
+    gaussian_template,
+    upper_limit,
+    write_workspace,
+)
 
 __all__ = ("LimitJob", "limit_cuts", "limit_jobs", "limit_stage")
 
@@ -83,6 +92,11 @@ def _work(job: LimitJob) -> None:
             signal_uncertainty=job.uncertainty, name=job.signal, mass=job.mass,
         )  # fmt: skip
         write_json(folder / "limit.json", limit.to_dict())
+        if limit.ok:
+            # The template is scaled to the limit, so that CLs = 0.05 at mu = 1 for whoever runs the workspace.
+            fit = fit_background((job.counts, job.edges), function=limit.function, sqrts=job.sqrts)
+            workspace = build_workspace(fit, template * limit.observed, signal_uncertainty=job.uncertainty)
+            write_workspace(folder / "workspace.json", workspace)
 
     job.unit.make(work)
 

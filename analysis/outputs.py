@@ -30,10 +30,8 @@ def _spectra_figures(config: SearchConfig, folder: Path, pairs: Pairs) -> None:
             groups.setdefault((selection.method, selection.window), {})[selection.cut] = excess
     with progress_bar("drawing spectra", len(groups)) as advance:
         for (method, window), excesses in groups.items():
-            figure, numbers = draw_spectra(
-                window, {1.0: inclusive[window], **excesses}, title=config.name, method=method
-            )
-            save_figure(figure, folder / f"spectrum_{method}_{window.low:.0f}-{window.high:.0f}", numbers)
+            drawn = draw_spectra(window, {1.0: inclusive[window], **excesses}, title=config.name, method=method)
+            save_figure(drawn, folder / f"spectrum_{method}_{window.low:.0f}-{window.high:.0f}")
             advance(1)
 
 
@@ -44,8 +42,8 @@ def _limit_figures(config: SearchConfig, folder: Path, jobs: Sequence[LimitJob],
     luminosity = config.limits.luminosity if config.limits else None
     scale, unit = (1 / luminosity, "fb") if luminosity else (1.0, "selected signal events")
     for number, (signal, results) in enumerate(groups.items()):
-        figure, numbers = draw_limits(results, title=config.name, subtitle=signal, scale=scale, unit=unit)
-        save_figure(figure, folder / f"limits_{number}", numbers)
+        drawn = draw_limits(results, title=config.name, subtitle=signal, scale=scale, unit=unit)
+        save_figure(drawn, folder / f"limits_{number}")
 
 
 def sic_curves(jobs: Sequence[ScoreJob], table: Path, window: Window) -> dict[str, SicCurve]:
@@ -81,15 +79,11 @@ def draw_all(
 ) -> None:
     """All figures of a run into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_figure(*_with_stem(draw_scan(scan, title=config.name), folder / "pvalue_scan"))
+    save_figure(draw_scan(scan, title=config.name), folder / "pvalue_scan")
     _spectra_figures(config, folder, pairs)
     _limit_figures(config, folder, limit_jobs, limits)
     if scan.best:
         window = next(s.window for s, _ in pairs if s.window.low == scan.best.low and s.window.high == scan.best.high)
         if curves := sic_curves(score_jobs, table, window):
             subtitle = f"truth labels, {window.low:.0f}-{window.high:.0f} GeV"
-            save_figure(*_with_stem(draw_sic(curves, title=config.name, subtitle=subtitle), folder / "sic"))
-
-
-def _with_stem(drawn: tuple[object, object], stem: Path) -> tuple[object, Path, object]:
-    return drawn[0], stem, drawn[1]
+            save_figure(draw_sic(curves, title=config.name, subtitle=subtitle), folder / "sic")

@@ -14,10 +14,14 @@ from matplotlib.figure import Figure
 
 from resonaut.files import atomic_path, finite_or_none, write_json
 
-__all__ = ("COLOURS", "cut_name", "label_experiment", "save_figure", "style")
+__all__ = ("COLOURS", "Drawn", "cut_name", "label_experiment", "save_figure", "style")
 
 # Okabe-Ito: distinguishable in print and for colour-blind readers.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+
+Drawn = tuple[Figure, dict[str, Any]]
+"""A figure and the numbers behind it, as every `draw_...` function returns them."""
 
 
 @contextmanager
@@ -52,8 +56,9 @@ def label_experiment(axes: Any, text: str) -> None:
     axes.text(0.0, 1.01, text, transform=axes.transAxes, ha="left", va="bottom", fontsize=13, fontweight="bold")
 
 
-def save_figure(figure: Figure, stem: Path, numbers: Any) -> None:
-    """Write `stem`.png, .pdf and .json, each whole or not at all, and close the figure."""
+def save_figure(drawn: Drawn, stem: Path) -> None:
+    """Write `stem`.png, .pdf and .json (the numbers), each whole or not at all, and close the figure."""
+    figure, numbers = drawn
     for suffix in ("png", "pdf"):
         with atomic_path(stem.with_name(f"{stem.name}.{suffix}")) as temporary:
             metadata = {"CreationDate": None} if suffix == "pdf" else None

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 
-from resonaut.analysis.plots.canvas import label_experiment, style
+from resonaut.analysis.plots.canvas import Drawn, label_experiment, style
 from resonaut.stats import LimitResult
 
 __all__ = ("draw_limits",)
@@ -17,7 +15,7 @@ __all__ = ("draw_limits",)
 
 def draw_limits(
     limits: Sequence[LimitResult], *, title: str, subtitle: str, scale: float = 1.0, unit: str = "events"
-) -> tuple[Figure, dict[str, Any]]:
+) -> Drawn:
     """Brazil band of 95 % CLs limits.
 
     Parameters

@@ -6,10 +6,9 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 from scipy.stats import norm
 
-from resonaut.analysis.plots.canvas import COLOURS, cut_name, label_experiment, style
+from resonaut.analysis.plots.canvas import COLOURS, Drawn, cut_name, label_experiment, style
 from resonaut.stats import ScanResult
 
 __all__ = ("draw_scan",)
@@ -24,7 +23,7 @@ def _group(result: ScanResult) -> dict[tuple[str, float], list[Any]]:
     return {key: sorted(entries, key=lambda e: e.low) for key, entries in sorted(lines.items(), key=lambda i: -i[0][1])}
 
 
-def draw_scan(result: ScanResult, *, title: str) -> tuple[Figure, dict[str, Any]]:
+def draw_scan(result: ScanResult, *, title: str) -> Drawn:
     """Local p-values of all windows; horizontal lines at whole numbers of standard deviations.
 
     Colours are cuts, line styles are methods; horizontal bars show the signal regions.

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 
-from resonaut.analysis.plots.canvas import COLOURS, label_experiment, style
-from resonaut.models import SicCurve
+from resonaut.analysis.plots.canvas import COLOURS, Drawn, label_experiment, style
+
+if TYPE_CHECKING:  # models bring torch along: a plot of a spectrum must not wait for it
+    from resonaut.models import SicCurve
 
 __all__ = ("draw_sic",)
 
 
-def draw_sic(curves: Mapping[str, SicCurve], *, title: str, subtitle: str) -> tuple[Figure, dict[str, Any]]:
+def draw_sic(curves: Mapping[str, SicCurve], *, title: str, subtitle: str) -> Drawn:
     """SIC curves with their statistical error, one per method."""
     with style():
         figure, axes = plt.subplots(figsize=(7.0, 5.5))

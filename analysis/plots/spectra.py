@@ -7,9 +7,8 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 
-from resonaut.analysis.plots.canvas import COLOURS, cut_name, label_experiment, style
+from resonaut.analysis.plots.canvas import COLOURS, Drawn, cut_name, label_experiment, style
 from resonaut.stats import ExcessResult, Window
 
 __all__ = ("draw_spectra",)
@@ -53,9 +52,7 @@ def _draw_pulls(axes: Any, excess: ExcessResult, colour: str) -> None:
     axes.set_yticks([-3, 0, 3])
 
 
-def draw_spectra(
-    window: Window, excesses: Mapping[float, ExcessResult], *, title: str, method: str
-) -> tuple[Figure, dict[str, Any]]:
+def draw_spectra(window: Window, excesses: Mapping[float, ExcessResult], *, title: str, method: str) -> Drawn:
     """Spectra of one method in one window, all cuts, with a row of pulls for each.
 
     Parameters
