@@ -7,6 +7,7 @@ follows is arithmetic on columns.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import awkward as ak
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut.errors import ConfigError, InputError, unknown_name
-from resonaut.processors.kernels_cluster import cluster_events, four_vectors, momenta_to_jets
+from resonaut.processors.kernels_cluster import cluster_events, directions, four_vectors, momenta_to_jets
 from resonaut.processors.kernels_substructure import n_subjettiness, soft_drop_masses
 
 __all__ = (
@@ -43,10 +44,21 @@ ZCUT = 0.1
 
 @dataclass(frozen=True)
 class Particles:
-    """Particles of many events: momenta (n, 4) = (px, py, pz, E) and the first particle of each event."""
+    """Particles of many events, or constituents of many jets.
+
+    Parameters
+    ----------
+    momenta : (n, 4) = (px, py, pz, E) in GeV.
+    offsets : (events + 1,) first particle of each event.
+    """
 
     momenta: Floats
     offsets: Ints
+
+    @cached_property
+    def towards(self) -> Floats:
+        """(n, 2) rapidities and angles."""
+        return directions(self.momenta)
 
 
 @dataclass(frozen=True)
@@ -84,10 +96,10 @@ def flatten_particles(collection: Any) -> tuple[Particles, Mask]:
 
 def substructure(constituents: Particles, radius: float) -> dict[str, Floats]:
     """tau1 ... tau4, tau1b2, n and soft-drop mass of jets given by their constituents, each of shape (jets,)."""
-    taus = n_subjettiness(constituents.momenta, constituents.offsets, radius)
+    taus = n_subjettiness(constituents.momenta, constituents.towards, constituents.offsets, radius)
     out = dict(zip(SUBSTRUCTURE[:5], taus.T, strict=True))
     out["n"] = np.diff(constituents.offsets).astype(np.float64)
-    out["msd"] = soft_drop_masses(constituents.momenta, constituents.offsets, ZCUT)
+    out["msd"] = soft_drop_masses(constituents.momenta, constituents.towards, constituents.offsets, ZCUT)
     return out
 
 
@@ -127,7 +139,7 @@ def cluster(particles: Particles, *, algorithm: str = "antikt", radius: float = 
     if algorithm not in ALGORITHMS:
         raise ConfigError(unknown_name("clustering algorithm", algorithm, ALGORITHMS))
     momenta, jet_offsets, members, bounds = cluster_events(
-        particles.momenta, particles.offsets, radius, ALGORITHMS[algorithm], ptmin
+        particles.momenta, particles.towards, particles.offsets, radius, ALGORITHMS[algorithm], ptmin
     )
     count = np.diff(jet_offsets)
     two = count >= 2

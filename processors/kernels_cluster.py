@@ -23,15 +23,16 @@ import numpy.typing as npt
 from resonaut.processors.compiled import kernel
 
 __all__ = (
-    "closest",
     "cluster_events",
+    "directions",
     "first_neighbours",
-    "forget",
     "four_vectors",
+    "merged",
     "momenta_to_jets",
-    "moved",
     "rapidity",
     "recombine",
+    "settled",
+    "smallest",
 )
 
 Floats = npt.NDArray[np.float64]
@@ -67,19 +68,27 @@ def four_vectors(pt: Floats, eta: Floats, phi: Floats, mass: Floats) -> Floats:
 
 
 @kernel
-def _set_direction(slot: int, momentum: Floats, rap: Floats, phi: Floats, scale: Floats, power: float) -> None:
-    px, py, pz, energy = momentum
-    rap[slot] = rapidity(px, py, pz, energy)
-    phi[slot] = math.atan2(py, px)
-    kt2 = max(px * px + py * py, TINY)
+def directions(momenta: Floats) -> Floats:
+    """(rapidity, phi) of momenta (n, 4) = (px, py, pz, E)."""
+    out = np.empty((momenta.shape[0], 2))
+    for i in range(momenta.shape[0]):
+        px, py, pz, energy = momenta[i]
+        out[i, 0] = rapidity(px, py, pz, energy)
+        out[i, 1] = math.atan2(py, px)
+    return out
+
+
+@kernel
+def _scale(momentum: Floats, power: float) -> float:
+    """kT^2p."""
+    kt2 = max(momentum[0] * momentum[0] + momentum[1] * momentum[1], TINY)
     if power == -1.0:
-        scale[slot] = 1.0 / kt2
-    elif power == 0.0:
-        scale[slot] = 1.0
-    elif power == 1.0:
-        scale[slot] = kt2
-    else:
-        scale[slot] = kt2**power
+        return float(1.0 / kt2)
+    if power == 0.0:
+        return 1.0
+    if power == 1.0:
+        return float(kt2)
+    return float(kt2**power)
 
 
 @kernel
@@ -110,41 +119,18 @@ def _distances(a: int, n: int, rap: Floats, phi: Floats, out: Floats) -> None:
 
 
 @kernel
-def closest(
-    n: int, rap: Floats, phi: Floats, scale: Floats, r2: float, near: Ints, dist: Floats, dij: Floats, work: Floats
-) -> int:
-    """Slot with the smallest distance to its neighbour or the beam, looking again for neighbours only where it matters."""
-    while True:
-        best, a = dij[0], 0
-        for k in range(1, n):
-            if dij[k] < best:
-                best, a = dij[k], k
-        if near[a] != LOST:
-            return a
-        _distances(a, n, rap, phi, work)
-        work[a] = np.inf
-        nearest, who = r2, BEAM
-        for k in range(n):
-            if work[k] < nearest:
-                nearest, who = work[k], k
-        near[a], dist[a], dij[a] = who, nearest, nearest * scale[a]
+def smallest(dij: Floats, n: int) -> int:
+    """Slot with the smallest value among the `n` first."""
+    best, who = dij[0], 0
+    for k in range(1, n):
+        if dij[k] < best:
+            best, who = dij[k], k
+    return who
 
 
 @kernel
-def forget(hole: int, n: int, rap: Floats, phi: Floats, scale: Floats, near: Ints, dist: Floats, dij: Floats) -> None:
-    """Free slot `hole`: slot `n`, the last, moves there; whose neighbour it was has lost it."""
-    for k in range(n + 1):
-        if near[k] == hole:
-            near[k] = LOST
-        elif near[k] == n:
-            near[k] = hole
-    rap[hole], phi[hole], scale[hole] = rap[n], phi[n], scale[n]
-    near[hole], dist[hole], dij[hole] = near[n], dist[n], dij[n]
-
-
-@kernel
-def moved(
-    a: int,
+def settled(
+    guess: int,
     n: int,
     rap: Floats,
     phi: Floats,
@@ -154,28 +140,79 @@ def moved(
     dist: Floats,
     dij: Floats,
     work: Floats,
-) -> None:
-    """Slot `a` has a new direction: find its neighbour, and tell the others."""
-    _distances(a, n, rap, phi, work)
-    work[a] = np.inf
-    nearest, who = r2, BEAM
-    for k in range(n):
-        d = work[k]
-        if d < nearest:
-            nearest, who = d, k
-        if d <= dist[k] and d < r2:
-            near[k], dist[k], dij[k] = a, d, d * scale[k]
-        elif near[k] == a:
-            near[k] = LOST
-    near[a], dist[a], dij[a] = who, nearest, nearest * scale[a]
+) -> int:
+    """Slot with the smallest distance, starting from the `guess` by known bounds, once its neighbour is known too."""
+    a = guess
+    while near[a] == LOST:
+        _distances(a, n, rap, phi, work)
+        work[a] = np.inf
+        nearest, who = r2, BEAM
+        for k in range(n):
+            if work[k] < nearest:
+                nearest, who = work[k], k
+        near[a], dist[a], dij[a] = who, nearest, nearest * scale[a]
+        a = smallest(dij, n)
+    return a
 
 
 @kernel
-def recombine(particles: Floats, radius: float, power: float, history: Ints, p4: Floats) -> int:
+def drop(hole: int, n: int, rap: Floats, phi: Floats, scale: Floats, near: Ints, dist: Floats, dij: Floats) -> int:
+    """Free slot `hole`, move the last one, `n`, there, and return the slot with the smallest distance."""
+    rap[hole], phi[hole], scale[hole] = rap[n], phi[n], scale[n]
+    near[hole], dist[hole], dij[hole] = near[n], dist[n], dij[n]
+    for k in range(n):
+        if near[k] == hole:
+            near[k] = LOST
+        elif near[k] == n:
+            near[k] = hole
+    return smallest(dij, n)
+
+
+@kernel
+def merged(
+    a: int,
+    hole: int,
+    n: int,
+    rap: Floats,
+    phi: Floats,
+    scale: Floats,
+    r2: float,
+    near: Ints,
+    dist: Floats,
+    dij: Floats,
+    work: Floats,
+) -> int:
+    """Free slot `hole`, merged into `a`, which has its new direction, and return the slot with the smallest distance."""
+    rap[hole], phi[hole], scale[hole] = rap[n], phi[n], scale[n]
+    near[hole], dist[hole], dij[hole] = near[n], dist[n], dij[n]
+    _distances(a, n, rap, phi, work)
+    work[a] = np.inf
+    dij[a] = np.inf
+    nearest, neighbour = r2, BEAM
+    best, first = np.inf, a
+    for k in range(n):
+        d = work[k]
+        if d < nearest:
+            nearest, neighbour = d, k
+        if d <= dist[k] and d < r2:
+            near[k], dist[k], dij[k] = a, d, d * scale[k]
+        elif near[k] in (a, hole):
+            near[k] = LOST
+        elif near[k] == n:
+            near[k] = hole
+        if dij[k] < best:
+            best, first = dij[k], k
+    near[a], dist[a], dij[a] = neighbour, nearest, nearest * scale[a]
+    return a if dij[a] < best else first
+
+
+@kernel
+def recombine(particles: Floats, towards: Floats, radius: float, power: float, history: Ints, p4: Floats) -> int:
     """Recombine the particles (n, 4) of one event until all have gone to the beam; returns the number of mergers.
 
-    Fills the first 2n rows of `history` (., 2) and `p4` (., 4): rows below n are the particles (history -1, -1),
-    each following row is a merger and holds its parents' rows; from the end backwards come the jets, (row, -2).
+    `towards` (n, 2) are their rapidities and angles. Fills the first 2n rows of `history` (., 2) and `p4` (., 4): rows
+    below n are the particles (history -1, -1), each following row is a merger and holds its parents' rows; from the
+    end backwards come the jets, (row, -2).
     """
     n = particles.shape[0]
     rap, phi, scale, dij, work = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n)
@@ -183,32 +220,34 @@ def recombine(particles: Floats, radius: float, power: float, history: Ints, p4:
     dist, near, node = np.full(n, r2), np.full(n, BEAM), np.arange(n)
     for i in range(n):
         history[i, 0] = history[i, 1] = -1
+        rap[i], phi[i], scale[i] = towards[i, 0], towards[i, 1], _scale(particles[i], power)
         for x in range(4):
             p4[i, x] = particles[i, x]
-        _set_direction(i, p4[i], rap, phi, scale, power)
     first_neighbours(n, rap, phi, scale, near, dist, dij)
     rows = n
     tail, left = 2 * n, n
+    a = smallest(dij, n) if n else 0
     while left > 0:
-        a = closest(left, rap, phi, scale, r2, near, dist, dij, work)
+        a = settled(a, left, rap, phi, scale, r2, near, dist, dij, work)
         b = near[a]
         left -= 1
         if b == BEAM:
             tail -= 1
             history[tail, 0], history[tail, 1] = node[a], -2
-            forget(a, left, rap, phi, scale, near, dist, dij)
             node[a] = node[left]
+            a = drop(a, left, rap, phi, scale, near, dist, dij)
             continue
         keep, hole = min(a, b), max(a, b)
         history[rows, 0], history[rows, 1] = node[a], node[b]
         for x in range(4):
             p4[rows, x] = p4[node[a], x] + p4[node[b], x]
-        forget(hole, left, rap, phi, scale, near, dist, dij)
         node[hole] = node[left]
         node[keep] = rows
-        _set_direction(keep, p4[rows], rap, phi, scale, power)
-        moved(keep, left, rap, phi, scale, r2, near, dist, dij, work)
+        rap[keep] = rapidity(p4[rows, 0], p4[rows, 1], p4[rows, 2], p4[rows, 3])
+        phi[keep] = math.atan2(p4[rows, 1], p4[rows, 0])
+        scale[keep] = _scale(p4[rows], power)
         rows += 1
+        a = merged(keep, hole, left, rap, phi, scale, r2, near, dist, dij, work)
     return int(rows - n)
 
 
@@ -231,13 +270,14 @@ def _collect(root: int, n: int, history: Ints, stack: Ints, members: Ints, at: i
 
 @kernel
 def cluster_events(
-    particles: Floats, offsets: Ints, radius: float, power: float, ptmin: float
+    particles: Floats, towards: Floats, offsets: Ints, radius: float, power: float, ptmin: float
 ) -> tuple[Floats, Ints, Ints, Ints]:
     """Inclusive jets of every event, ordered by falling pT.
 
     Parameters
     ----------
     particles : (n, 4) momenta (px, py, pz, E) in GeV, all events after one another, finite.
+    towards : (n, 2) their `directions`.
     offsets : (events + 1,) first particle of each event.
     radius : jet radius R.
     power : p of the generalised-kT distance: -1 anti-kT, 0 Cambridge/Aachen, 1 kT.
@@ -262,7 +302,7 @@ def cluster_events(
     for e in range(events):
         first = offsets[e]
         n = offsets[e + 1] - first
-        mergers = recombine(particles[first : first + n], radius, power, history, p4)
+        mergers = recombine(particles[first : first + n], towards[first : first + n], radius, power, history, p4)
         kept = 0
         for k in range(n + mergers, 2 * n):
             row = history[k, 0]

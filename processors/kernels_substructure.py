@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut.processors.compiled import kernel
-from resonaut.processors.kernels_cluster import BEAM, closest, first_neighbours, forget, moved, rapidity, recombine
+from resonaut.processors.kernels_cluster import BEAM, first_neighbours, merged, recombine, settled, smallest
 
 __all__ = ("jet_masses", "n_subjettiness", "soft_drop_masses")
 
@@ -54,18 +54,18 @@ def _taus_of_jet(pt: Floats, rap: Floats, phi: Floats, r2: float, out: Floats) -
     far = EVERYWHERE * EVERYWHERE
     near, dist, dij, work = np.full(n, BEAM), np.full(n, far), np.empty(n), np.empty(n)
     first_neighbours(n, axis_rap, axis_phi, scale, near, dist, dij)
+    a = smallest(dij, n)
     while left > 1:
-        a = closest(left, axis_rap, axis_phi, scale, far, near, dist, dij, work)
+        a = settled(a, left, axis_rap, axis_phi, scale, far, near, dist, dij, work)
         b = near[a]
         left -= 1
         keep, hole = min(a, b), max(a, b)
         if axis_pt[hole] > axis_pt[keep]:  # the winner gives its direction
             axis_rap[keep], axis_phi[keep] = axis_rap[hole], axis_phi[hole]
         axis_pt[keep] += axis_pt[hole]
-        scale[keep] = axis_pt[keep] * axis_pt[keep]
-        forget(hole, left, axis_rap, axis_phi, scale, near, dist, dij)
         axis_pt[hole] = axis_pt[left]
-        moved(keep, left, axis_rap, axis_phi, scale, far, near, dist, dij, work)
+        scale[keep] = axis_pt[keep] * axis_pt[keep]
+        a = merged(keep, hole, left, axis_rap, axis_phi, scale, far, near, dist, dij, work)
         if left <= MAX_AXES:
             one, two = _tau(pt, rap, phi, axis_rap, axis_phi, left, r2)
             out[left - 1] = one
@@ -74,7 +74,7 @@ def _taus_of_jet(pt: Floats, rap: Floats, phi: Floats, r2: float, out: Floats) -
 
 
 @kernel
-def n_subjettiness(particles: Floats, offsets: Ints, radius: float) -> Floats:
+def n_subjettiness(particles: Floats, towards: Floats, offsets: Ints, radius: float) -> Floats:
     """N-subjettiness of every jet: (jets, 5) = tau1, tau2, tau3, tau4 with beta = 1 and tau1 with beta = 2.
 
     Normalised measure, tau_N = sum_i pT_i min_k dR_ik^beta / sum_i pT_i R^beta (Thaler, Van Tilburg, arXiv:1011.2268),
@@ -85,18 +85,14 @@ def n_subjettiness(particles: Floats, offsets: Ints, radius: float) -> Floats:
     Parameters
     ----------
     particles : (n, 4) constituents (px, py, pz, E) in GeV, jet after jet.
+    towards : (n, 2) their rapidities and angles.
     offsets : (jets + 1,) first constituent of each jet.
     radius : R0 of the measure.
     """
     jets = offsets.size - 1
     out = np.full((jets, MAX_AXES + 1), np.nan)
-    n = particles.shape[0]
-    pt, rap, phi = np.empty(n), np.empty(n), np.empty(n)
-    for i in range(n):
-        px, py, pz, energy = particles[i]
-        pt[i] = math.sqrt(px * px + py * py)
-        rap[i] = rapidity(px, py, pz, energy)
-        phi[i] = math.atan2(py, px)
+    pt = np.sqrt(particles[:, 0] ** 2 + particles[:, 1] ** 2)
+    rap, phi = towards[:, 0].copy(), towards[:, 1].copy()
     for j in range(jets):
         a, b = offsets[j], offsets[j + 1]
         if b > a:
@@ -119,7 +115,7 @@ def _groomed_row(root: int, n: int, history: Ints, p4: Floats, zcut: float) -> i
 
 
 @kernel
-def soft_drop_masses(particles: Floats, offsets: Ints, zcut: float) -> Floats:
+def soft_drop_masses(particles: Floats, towards: Floats, offsets: Ints, zcut: float) -> Floats:
     """Soft-drop mass of every jet with beta = 0 (the modified mass-drop tagger), in GeV.
 
     The jet is reclustered with Cambridge/Aachen and the softer branch is dropped until
@@ -129,6 +125,7 @@ def soft_drop_masses(particles: Floats, offsets: Ints, zcut: float) -> Floats:
     Parameters
     ----------
     particles : (n, 4) constituents (px, py, pz, E) in GeV, jet after jet.
+    towards : (n, 2) their rapidities and angles.
     offsets : (jets + 1,) first constituent of each jet.
     zcut : smallest momentum fraction of the softer prong.
     """
@@ -142,7 +139,8 @@ def soft_drop_masses(particles: Floats, offsets: Ints, zcut: float) -> Floats:
         n = offsets[j + 1] - offsets[j]
         if n == 0:
             continue
-        mergers = recombine(particles[offsets[j] : offsets[j + 1]], EVERYWHERE, 0.0, history, p4)
+        a, b = offsets[j], offsets[j + 1]
+        mergers = recombine(particles[a:b], towards[a:b], EVERYWHERE, 0.0, history, p4)
         row = _groomed_row(n + mergers - 1, n, history, p4, zcut)
         out[j] = invariant_mass(p4[row, 0], p4[row, 1], p4[row, 2], p4[row, 3])
     return out

@@ -56,7 +56,8 @@ class AnomalySelection:
         with one number per event (such as "MET.pt") or a function of events, or one function that gives all of
         them, such as `DijetFeatures()`. Masked and NaN values are allowed: such events are not selected, and counted.
     working_points : {name: threshold}; an event is selected if its score is at least the threshold.
-    mass : column with the resonant mass in GeV, for scorers that use it.
+    mass : the resonant mass in GeV, which scorers may read features relative to: one of the columns, else the dotted
+        name of a field or a function of events.
 
     Raises
     ------
@@ -124,12 +125,16 @@ class AnomalySelection:
         return _per_event(events, column, name)
 
     def _mass(self, events: Any, given: Mapping[str, Any]) -> Floats:
-        """The mass, or zeros if nothing gives one: few scorers look at it when they score."""
+        """The mass, from the columns or else from the events."""
         if isinstance(self.mass, str) and self.mass in given:
             return _per_event(events, given[self.mass], self.mass)
-        if callable(self.mass) or self.mass.split(".")[0] in ak.fields(events):
-            return _per_event(events, self.mass, "mass")
-        return np.zeros(len(events))
+        if isinstance(self.mass, str) and self.mass.split(".", maxsplit=1)[0] not in ak.fields(events):
+            msg = (
+                f"no mass {self.mass!r} among the columns {sorted(given)} or the events' fields; scorers may read features "
+                "relative to it: give mass= a field name or a function of events"
+            )
+            raise InputError(msg)
+        return _per_event(events, self.mass, "mass")
 
 
 def _per_event(events: Any, column: Any, name: str) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import awkward as ak
@@ -70,6 +71,14 @@ def write_particle_frame(
     if label is not None:
         values[:, -1] = label
     write_frame(path, [str(i) for i in range(values.shape[1])], values, integer_names=True, **options)
+
+
+@pytest.fixture(scope="session")
+def toys() -> SimpleNamespace:
+    """Makers of toy events and frames."""
+    return SimpleNamespace(
+        make_particles=make_particles, write_frame=write_frame, write_particle_frame=write_particle_frame
+    )
 
 
 @pytest.fixture(scope="session")

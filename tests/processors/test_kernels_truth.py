@@ -47,7 +47,9 @@ def real_particles(reference_data: Path) -> Particles:
 
 def check_against_fastjet(particles: Particles, algorithm: str, radius: float) -> None:
     power = ALGORITHMS[algorithm]
-    jets, jet_offsets, members, bounds = cluster_events(particles.momenta, particles.offsets, radius, power, PTMIN)
+    jets, jet_offsets, members, bounds = cluster_events(
+        particles.momenta, particles.towards, particles.offsets, radius, power, PTMIN
+    )
     truth, truth_members = sorted_fastjet(particles, algorithm, radius)
     assert np.diff(jet_offsets).tolist() == ak.num(truth).to_list()
     for i, name in enumerate(("px", "py", "pz", "E")):

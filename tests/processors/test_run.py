@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -32,28 +31,16 @@ from resonaut.processors import (
 from resonaut.processors.run import result_path
 from resonaut.processors.schema import ParticleSchema
 
-
-def toys() -> Any:
-    """The helpers of this folder's conftest, whatever name it was imported under."""
-    spec = importlib.util.spec_from_file_location("resonaut_toys", Path(__file__).with_name("conftest.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-TOYS = toys()
 CUTS = DijetCuts(pt_j1=1000.0)
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: Any) -> dict[str, Any]:
+def files(tmp_path_factory: Any, toys: Any) -> dict[str, Any]:
     """Two datasets: an HDF5 file and two ROOT files of 60 toy events each."""
     folder = tmp_path_factory.mktemp("events")
-    TOYS.write_particle_frame(folder / "a.h5", TOYS.make_particles(1, 60), np.zeros(60))
+    toys.write_particle_frame(folder / "a.h5", toys.make_particles(1, 60), np.zeros(60))
     for i in (2, 3):
-        write_particle_tree(folder / f"{i}.root", TOYS.make_particles(i, 60), label=np.ones(60, np.int8))
+        write_particle_tree(folder / f"{i}.root", toys.make_particles(i, 60), label=np.ones(60, np.int8))
     return {"frame": str(folder / "a.h5"), "trees": {"files": {str(folder / f"{i}.root"): "Events" for i in (2, 3)}}}
 
 
@@ -152,14 +139,14 @@ def test_finished_chunks_are_not_repeated(files: dict[str, Any], tmp_path: Path)
     assert again.provenance == result.provenance
 
 
-def test_results_are_found_by_content_not_by_name(files: dict[str, Any], tmp_path: Path) -> None:
+def test_results_are_found_by_content_not_by_name(files: dict[str, Any], tmp_path: Path, toys: Any) -> None:
     cache, marks = tmp_path / "cache", tmp_path / "marks"
     marks.mkdir()
     copy = tmp_path / "copy.h5"
     copy.write_bytes(Path(files["frame"]).read_bytes())
     run_processor({"frame": files["frame"]}, Counting(marks), cache_dir=cache)
     assert run_processor({"frame": str(copy)}, Counting(marks), cache_dir=cache).ledger.chunks_cached == 1
-    TOYS.write_particle_frame(copy, TOYS.make_particles(9, 60))
+    toys.write_particle_frame(copy, toys.make_particles(9, 60))
     assert run_processor({"frame": str(copy)}, Counting(marks), cache_dir=cache).ledger.chunks_cached == 0
     other = {"frame": {"files": files["frame"], "metadata": {"weight": 2.0}}}
     assert run_processor(other, Counting(marks), cache_dir=cache).ledger.chunks_cached == 0
@@ -221,12 +208,12 @@ def test_skipped_files_are_counted_and_reported(files: dict[str, Any], tmp_path:
 
 
 @pytest.mark.parametrize("kind", ["h5", "root"])
-def test_a_file_that_breaks_half_way_loses_only_its_bad_chunk(tmp_path: Path, kind: str) -> None:
+def test_a_file_that_breaks_half_way_loses_only_its_bad_chunk(tmp_path: Path, kind: str, toys: Any) -> None:
     """Damage that opening does not show: the chunk is lost, counted, and named."""
     path = tmp_path / f"events.{kind}"
-    particles = TOYS.make_particles(4, 40)
+    particles = toys.make_particles(4, 40)
     if kind == "h5":
-        TOYS.write_particle_frame(path, particles, chunks=(10, 450), compression="gzip", fletcher32=True)
+        toys.write_particle_frame(path, particles, chunks=(10, 450), compression="gzip", fletcher32=True)
         offset = hdf5_chunk_middle(path, 1)
     else:
         write_particle_tree(path, particles)
@@ -267,7 +254,7 @@ def test_a_missing_branch_is_named(files: dict[str, Any]) -> None:
 
 
 class Forgetful(ProcessorABC):
-    def process(self, events: Any) -> None:
+    def process(self, _events: Any) -> None:
         return None
 
     def postprocess(self, accumulator: Any) -> Any:

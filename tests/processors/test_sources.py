@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,6 @@ from resonaut.processors import SOURCES, DijetFeatures, recognise, source, write
 from resonaut.processors.jets import collection_pair, constituents_of, linked_constituents
 from resonaut.processors.schema import events_from_columns
 
-
-def toys() -> Any:
-    """The helpers of this folder's conftest, whatever name it was imported under."""
-    spec = importlib.util.spec_from_file_location("resonaut_toys", Path(__file__).with_name("conftest.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-TOYS = toys()
 FRAME_COLUMNS = [f"{x}{j}" for j in ("j1", "j2") for x in ("px", "py", "pz", "m", "tau1", "tau2", "tau3")]
 
 
@@ -52,10 +39,12 @@ def test_files_are_recognised_by_their_content(reference_data: Path, file: str, 
 
 
 @pytest.mark.parametrize("options", [{}, {"compression": "gzip", "shuffle": True}, hdf5plugin.Blosc("zlib")])
-def test_particle_frame_gives_back_what_was_written(tmp_path: Path, toy_particles: Any, options: Any) -> None:
+def test_particle_frame_gives_back_what_was_written(
+    tmp_path: Path, toy_particles: Any, options: Any, toys: Any
+) -> None:
     path = tmp_path / "events.h5"
     label = np.arange(len(toy_particles)) % 2
-    TOYS.write_particle_frame(path, toy_particles, label, **dict(options))
+    toys.write_particle_frame(path, toy_particles, label, **dict(options))
     assert recognise(path) == "lhco-particles"
     events = source("lhco-particles").read(str(path), 3, 11, metadata={"dataset": "toys"})
     assert events.metadata["dataset"] == "toys"
@@ -67,20 +56,20 @@ def test_particle_frame_gives_back_what_was_written(tmp_path: Path, toy_particle
     assert events.label.to_list() == label[3:11].tolist()
 
 
-def test_both_precisions_and_no_label(tmp_path: Path, toy_particles: Any) -> None:
-    TOYS.write_particle_frame(tmp_path / "single.h5", toy_particles)
+def test_both_precisions_and_no_label(tmp_path: Path, toy_particles: Any, toys: Any) -> None:
+    toys.write_particle_frame(tmp_path / "single.h5", toy_particles)
     with h5py.File(tmp_path / "single.h5") as file:
         values = file["df/block0_values"][:].astype(np.float64)
     names = [str(i) for i in range(values.shape[1])]
-    TOYS.write_frame(tmp_path / "double.h5", names, values, integer_names=True)
+    toys.write_frame(tmp_path / "double.h5", names, values, integer_names=True)
     read = [source("lhco-particles").read(str(tmp_path / f"{x}.h5"), 0, 20) for x in ("single", "double")]
     assert ak.all(read[0].PFCand.pt == read[1].PFCand.pt)
     assert "label" not in read[0].fields
 
 
-def test_rows_of_padding_alone_are_events_without_particles(tmp_path: Path) -> None:
+def test_rows_of_padding_alone_are_events_without_particles(tmp_path: Path, toys: Any) -> None:
     path = tmp_path / "padding.h5"
-    TOYS.write_frame(path, [str(i) for i in range(30)], np.zeros((4, 30), np.float32), integer_names=True)
+    toys.write_frame(path, [str(i) for i in range(30)], np.zeros((4, 30), np.float32), integer_names=True)
     events = source("lhco-particles").read(str(path), 0, 4)
     assert ak.num(events.PFCand).to_list() == [0, 0, 0, 0]
     columns = DijetFeatures()(events)
@@ -92,11 +81,11 @@ def frame_row(**values: float) -> list[float]:
     return [values.get(name, 0.0) for name in FRAME_COLUMNS]
 
 
-def test_feature_frame_gives_jets_and_invents_nothing(tmp_path: Path) -> None:
+def test_feature_frame_gives_jets_and_invents_nothing(tmp_path: Path, toys: Any) -> None:
     """Two back-to-back jets of 1 TeV and mass 100 GeV: mJJ = 2 sqrt(1 TeV^2 + 100 GeV^2)."""
     path = tmp_path / "features.h5"
     row = frame_row(pxj1=1000.0, pxj2=-1000.0, mj1=100.0, mj2=100.0, tau1j1=0.2, tau2j1=0.1, tau1j2=0.4, tau2j2=0.1)
-    TOYS.write_frame(path, FRAME_COLUMNS, np.array([row]))
+    toys.write_frame(path, FRAME_COLUMNS, np.array([row]))
     assert recognise(path) == "lhco-features"
     events = source("lhco-features").read(str(path), 0, 1)
     columns = DijetFeatures()(events)
@@ -136,10 +125,10 @@ def test_particle_tree_gives_back_what_was_written(tmp_path: Path, toy_particles
     assert ak.all(events.PFCand.px == events.PFCand.pt * np.cos(events.PFCand.phi))  # they are four-vectors
 
 
-def test_same_events_from_hdf5_and_root_give_the_same_features(tmp_path: Path, toy_particles: Any) -> None:
+def test_same_events_from_hdf5_and_root_give_the_same_features(tmp_path: Path, toy_particles: Any, toys: Any) -> None:
     massless = ak.with_field(toy_particles, ak.zeros_like(toy_particles.pt), "mass")
     write_particle_tree(tmp_path / "events.root", massless)
-    TOYS.write_particle_frame(tmp_path / "events.h5", massless)
+    toys.write_particle_frame(tmp_path / "events.h5", massless)
     one, two = (
         DijetFeatures()(source(recognise(path)).read(str(path), 0, 20))
         for path in (tmp_path / "events.root", tmp_path / "events.h5")
@@ -156,10 +145,10 @@ def truncate(path: Path, target: Path, fraction: float = 0.6) -> str:
 
 
 @pytest.mark.parametrize("suffix", ["h5", "root"])
-def test_truncated_files_are_named_with_the_reason(tmp_path: Path, toy_particles: Any, suffix: str) -> None:
+def test_truncated_files_are_named_with_the_reason(tmp_path: Path, toy_particles: Any, suffix: str, toys: Any) -> None:
     whole = tmp_path / f"whole.{suffix}"
     if suffix == "h5":
-        TOYS.write_particle_frame(whole, toy_particles)
+        toys.write_particle_frame(whole, toy_particles)
     else:
         write_particle_tree(whole, toy_particles)
     broken = truncate(whole, tmp_path / f"broken.{suffix}")
@@ -167,10 +156,10 @@ def test_truncated_files_are_named_with_the_reason(tmp_path: Path, toy_particles
         recognise(broken)
 
 
-def test_corrupt_block_is_found_when_its_rows_are_read(tmp_path: Path, toy_particles: Any) -> None:
+def test_corrupt_block_is_found_when_its_rows_are_read(tmp_path: Path, toy_particles: Any, toys: Any) -> None:
     """A flipped byte in one compressed HDF5 chunk: other rows are readable, its rows are an error, not zeros."""
     path = tmp_path / "events.h5"
-    TOYS.write_particle_frame(path, toy_particles, chunks=(4, 450), compression="gzip", fletcher32=True)
+    toys.write_particle_frame(path, toy_particles, chunks=(4, 450), compression="gzip", fletcher32=True)
     with h5py.File(path) as file:
         chunk = file["df/block0_values"].id.get_chunk_info(2)
     content = bytearray(path.read_bytes())
