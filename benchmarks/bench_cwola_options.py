@@ -44,14 +44,14 @@ def measure(variant: str, sample: Sample, seed: int) -> dict[str, Any]:
     row: dict[str, Any] = {"variant": variant, "seed": seed, "seconds": time.perf_counter() - start, "cuts": {}}
     inside, truth = WINDOW.contains(sample.mass), sample.truth() == 1
     for cut, mask in result.select((1.0, *CUTS)).items():
-        signal, background = np.count_nonzero(mask & inside & truth), np.count_nonzero(mask & inside & ~truth)
+        signal, background = (int(np.count_nonzero(mask & inside & (truth == kind))) for kind in (True, False))
         sculpted = local_p_value(make_spectrum(sample.mass[mask & ~truth], EDGES), WINDOW)
         row["cuts"][str(cut)] = {
             "signal": signal,
             "background": background,
             "s_over_sqrt_b": signal / max(1.0, background) ** 0.5,
-            "background_alone_sigma": sculpted.local_significance,
-            "chi2_per_ndf": sculpted.fit.chi2 / sculpted.fit.ndf,
+            "background_alone_sigma": float(sculpted.local_significance),
+            "chi2_per_ndf": float(sculpted.fit.chi2 / sculpted.fit.ndf),
         }
     return row
 
@@ -67,6 +67,7 @@ def main() -> None:
     args = parser.parse_args()
     names = ("qcd_data", "sig_Zp3500_X500_X500_3prong")
     background, signal = (load(args.folder, name, args.cache, CWOLA_FEATURES) for name in names)
+    options = {name: VARIANTS[name].options for name in args.variants}
     rows: list[dict[str, Any]] = []
     for seed in range(args.runs):
         for fraction in args.signal:
@@ -74,7 +75,9 @@ def main() -> None:
             for variant in args.variants:
                 rows.append({"s_over_b": fraction, **measure(variant, sample, seed)})
                 print(rows[-1], flush=True)
-                write_json(args.out, {"benchmark": "cwola options", "signal": names[1], "rows": rows})
+                write_json(
+                    args.out, {"benchmark": "cwola options", "signal": names[1], "options": options, "rows": rows}
+                )
 
 
 if __name__ == "__main__":

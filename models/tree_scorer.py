@@ -41,7 +41,7 @@ validation_fraction, patience
         features: Sequence[str] = CWOLA_FEATURES,
         *,
         scaled_by_mass: Sequence[str] | None = None,
-        members: int = 8,
+        members: int = 6,
         max_iter: int = 200,
         learning_rate: float = 0.1,
         max_leaf_nodes: int = 31,
