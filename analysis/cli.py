@@ -55,8 +55,9 @@ def main(verbose: int) -> None:
     """
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", force=True)
+    # Their warnings are about fonts and the like; nothing that a reader of a search can act on.
     for noisy in ("matplotlib", "numba", "fsspec", "asyncio", "PIL", "fontTools"):
-        logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
+        logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
 def _keep_numbers(content: Any, path: Path | None) -> None:

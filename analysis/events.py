@@ -51,8 +51,9 @@ class EventStage:
             found.append(f"INCOMPLETE: {Path(path).name} was skipped: {reason}")
         if self.summary["lost"]:
             found.append(f"INCOMPLETE: {self.summary['lost']} events were lost with their files")
-        for reason, count in self.summary["reasons"].items():
-            found.append(f"{count} events skipped: {reason}")
+        if reasons := self.summary["reasons"]:
+            detail = ", ".join(f"{count} with {reason}" for reason, count in reasons.items())
+            found.append(f"{self.summary['skipped']} of {self.summary['read']} events skipped: {detail}")
         return found
 
 

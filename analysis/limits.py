@@ -22,7 +22,7 @@ from resonaut.stats import (
     build_workspace,
     fit_background,
     gaussian_template,
-    upper_limit,
+    limit_scan,
     write_workspace,
 )
 
@@ -86,16 +86,21 @@ def limit_jobs(config: SearchConfig, run: RunDirectory, selections: Sequence[Sca
 
 def _work(job: LimitJob) -> None:
     def work(folder: Path) -> None:
-        template = gaussian_template(job.mass, job.width, job.edges)
-        limit = upper_limit(
-            (job.counts, job.edges), template, function=job.function, sqrts=job.sqrts,
-            signal_uncertainty=job.uncertainty, name=job.signal, mass=job.mass,
+        def template(mass: float, edges: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+            return gaussian_template(mass, job.width, edges)
+
+        # A scan of one mass: a limit that fails is a result that says why, and the other units go on.
+        (limit,) = limit_scan(
+            (job.counts, job.edges), [job.mass], template, function=job.function, sqrts=job.sqrts,
+            signal_uncertainty=job.uncertainty, name=job.signal,
         )  # fmt: skip
         write_json(folder / "limit.json", limit.to_dict())
         if limit.ok:
             # The template is scaled to the limit, so that CLs = 0.05 at mu = 1 for whoever runs the workspace.
             fit = fit_background((job.counts, job.edges), function=limit.function, sqrts=job.sqrts)
-            workspace = build_workspace(fit, template * limit.observed, signal_uncertainty=job.uncertainty)
+            workspace = build_workspace(
+                fit, template(job.mass, job.edges) * limit.observed, signal_uncertainty=job.uncertainty
+            )
             write_workspace(folder / "workspace.json", workspace)
 
     job.unit.make(work)
