@@ -276,8 +276,7 @@ def cluster_events(
 
     Parameters
     ----------
-    particles : (n, 4) momenta (px, py, pz, E) in GeV, all events after one another, finite.
-    towards : (n, 2) their `directions`.
+    particles, towards : (n, 4) finite momenta (px, py, pz, E) in GeV, event after event, and their `directions`.
     offsets : (events + 1,) first particle of each event.
     radius : jet radius R.
     power : p of the generalised-kT distance: -1 anti-kT, 0 Cambridge/Aachen, 1 kT.

@@ -189,6 +189,32 @@ def _merge(
     return output, ledger
 
 
+def _kept(plan: Plan, folder: Path | None) -> dict[int, dict[str, Any]]:
+    """Chunks whose whole result is on disk."""
+    if folder is None:
+        return {}
+    return {c.index: {"kept": True} for c in plan.chunks if zipfile.is_zipfile(result_path(folder, c))}
+
+
+def _close(plan: Plan, processor: Any, output: Any, ledger: Ledger) -> RunResult:
+    """Check the books, let the processor finish, and note where it all came from."""
+    if not ledger.balanced:
+        msg = f"the books do not balance: {ledger.to_dict()}"
+        raise IncompleteError(msg)
+    if not ledger.complete:
+        log.warning("%s", ledger)
+    if hasattr(processor, "postprocess") and output is not None:
+        output = processor.postprocess(output)
+    provenance = {
+        "processor": processor_config(processor),
+        "config_hash": config_hash(processor),
+        "version": __version__,
+        "inputs": [file.to_dict() for file in plan.files],
+        "ledger": {k: v for k, v in ledger.to_dict().items() if k != "chunks_cached"},
+    }
+    return RunResult(output if output is not None else {}, ledger, provenance)
+
+
 def run_processor(
     fileset: Mapping[str, Any],
     processor: Any,
@@ -206,22 +232,16 @@ def run_processor(
     Parameters
     ----------
     fileset : {dataset: files}; see `make_plan`. Files may be of any source, recognised by their content.
-    processor : a `ProcessorABC`, or a function of events. Counts of events that it could not judge, under "skipped"
-        in the output of a dataset, go to the ledger.
+    processor : a `ProcessorABC`, or a function of events. Counts under "skipped" in a dataset's output go to the ledger.
     executor : "iterative" (this process), "futures" (processes on this machine) or "dask".
     workers : number of processes; with "dask" and no scheduler, of a local cluster.
     scheduler : address of a running dask scheduler, such as "tcp://host:8786".
     chunksize : most events in a chunk.
-    cache_dir : folder for the results of finished chunks, found again by a later run with the same content of
-        files, processor and version. Shared with the workers.
+    cache_dir : folder, shared with the workers, for the results of finished chunks; a later run finds them by the content
+        of files, processor and version.
     on_bad_file : "raise" an InputError for a file that cannot be read, or "skip" it: then the ledger holds
         the reason and the result is not `complete`. Errors of the processor itself always come through.
     progress : show a bar.
-
-    Returns
-    -------
-    RunResult
-        Output, ledger and provenance; `complete` only if every event of every file was read.
 
     Raises
     ------
@@ -235,27 +255,12 @@ def run_processor(
     if on_bad_file not in ("raise", "skip"):
         msg = f"on_bad_file is {on_bad_file!r}, expected 'raise' or 'skip'"
         raise ConfigError(msg)
-    key = config_hash(processor)
     plan = make_plan(fileset, chunksize=chunksize, on_bad_file=on_bad_file)
-    folder = Path(cache_dir) / key if cache_dir is not None else None
-    kept = {c.index for c in plan.chunks if folder is not None and zipfile.is_zipfile(result_path(folder, c))}
+    folder = Path(cache_dir) / config_hash(processor) if cache_dir is not None else None
     work = _Work(cloudpickle.dumps(processor), folder, on_bad_file)
-    results: dict[int, Any] = {index: {"kept": True} for index in kept}
-    pending = [chunk for chunk in plan.chunks if chunk.index not in kept]
+    results = _kept(plan, folder)
+    cached = len(results)
+    pending = [chunk for chunk in plan.chunks if chunk.index not in results]
     results |= execute(pending, work, executor=executor, workers=workers, scheduler=scheduler, progress=progress)
-    output, ledger = _merge(plan, results, folder, len(kept))
-    if not ledger.balanced:
-        msg = f"the books do not balance: {ledger.to_dict()}"
-        raise IncompleteError(msg)
-    if not ledger.complete:
-        log.warning("%s", ledger)
-    if hasattr(processor, "postprocess") and output is not None:
-        output = processor.postprocess(output)
-    provenance = {
-        "processor": processor_config(processor),
-        "config_hash": key,
-        "version": __version__,
-        "inputs": [file.to_dict() for file in plan.files],
-        "ledger": {k: v for k, v in ledger.to_dict().items() if k != "chunks_cached"},
-    }
-    return RunResult(output if output is not None else {}, ledger, provenance)
+    output, ledger = _merge(plan, results, folder, cached)
+    return _close(plan, processor, output, ledger)

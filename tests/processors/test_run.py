@@ -334,3 +334,17 @@ def test_a_killed_run_goes_on_where_it_was(files: dict[str, Any], tmp_path: Path
     subprocess.run(command("fresh", marks[2], "fresh.parquet", 0), check=True)
     assert len(list(marks[2].iterdir())) == 12
     assert (tmp_path / "killed.parquet").read_bytes() == (tmp_path / "fresh.parquet").read_bytes()
+
+
+def test_the_native_lhc_olympics_file_end_to_end(reference_data: Path) -> None:
+    """The published signal, Z' -> X(500) Y(100): its dijet mass has a median of 3.47 TeV, its jets peak at X and Y."""
+    path = reference_data / "lhco" / "events_anomalydetection_tiny.h5"
+    result = run_processor({"lhco": str(path)}, DijetProcessor(cuts=DijetCuts(pt_j1=1200, abs_eta=2.5)), chunksize=300)
+    table = result.require_complete().table()
+    signal = table["label"] == 1
+    assert result.ledger.read == 1000
+    assert signal.sum() == 93
+    np.testing.assert_allclose(np.median(table["mjj"][signal]), 3470, atol=15)
+    np.testing.assert_allclose(np.median(table["m_h"][signal]), 500, rtol=0.05)
+    np.testing.assert_allclose(np.median(table["m_l"][signal]), 100, rtol=0.15)
+    assert np.median(table["tau21_h"][signal]) < np.median(table["tau21_h"][~signal])
