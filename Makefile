@@ -31,7 +31,7 @@ demo: $(INSTALLED)
 
 test: check unit
 
-check: lint types layers packages
+check: lint types layers packages wheel
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

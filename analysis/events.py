@@ -57,11 +57,20 @@ class EventStage:
         return found
 
 
-def _fileset(files: Sequence[Path]) -> dict[str, Any]:
+def _dataset(path: Path, on_bad_file: str) -> str:
+    try:
+        return recognise(path)
+    except InputError:
+        if on_bad_file == "raise":
+            raise
+        return "unreadable"  # `run_processor` meets it again, and enters it in its books
+
+
+def _fileset(files: Sequence[Path], on_bad_file: str) -> dict[str, Any]:
     """One dataset per format, so that all events of a dataset have the same columns."""
     fileset: dict[str, Any] = {}
     for path in files:
-        fileset.setdefault(recognise(path), {"files": []})["files"].append(str(path))
+        fileset.setdefault(_dataset(path, on_bad_file), {"files": []})["files"].append(str(path))
     return fileset
 
 
@@ -75,14 +84,23 @@ def _stack(parts: Sequence[Columns]) -> Columns:
     return {name: np.concatenate([part[name] for part in parts]) for name in common}
 
 
-def _read_tables(paths: Sequence[Path]) -> list[Columns]:
+def _read_tables(paths: Sequence[Path], on_bad_file: str, books: dict[str, Any]) -> list[Columns]:
     found = []
     for path in paths:
-        table = read_table(path)
+        try:
+            table = read_table(path)
+        except InputError as error:
+            if on_bad_file == "raise":
+                raise
+            books["files_failed"][str(path)] = str(error)
+            books["complete"] = False
+            continue
         if "mjj" not in table.fields:
             msg = f"{path}: an event table needs a column mjj (GeV); it has {', '.join(table.fields)}"
             raise InputError(msg)
         found.append({name: np.asarray(table[name]) for name in table.fields})
+        books["read"] += len(table)
+        books["used"] += len(table)
     return found
 
 
@@ -108,26 +126,25 @@ def make_table(
     InputError
         If a file cannot be read (with `on_bad_file="raise"`), or no event is left.
     """
-    tables = [path for path in files if is_table(path)]
-    parts = _read_tables(tables)
-    rows = sum(len(part["mjj"]) for part in parts)
-    books: dict[str, Any] = {"read": rows, "used": rows, "skipped": 0, "lost": 0, "reasons": {}, "files_failed": {}}
+    books: dict[str, Any] = {"read": 0, "used": 0, "skipped": 0, "lost": 0, "reasons": {}, "files_failed": {}}
     books |= {"complete": True, "cutflow": {}}
+    tables = [path for path in files if is_table(path)]
+    parts = _read_tables(tables, on_bad_file, books)
     provenance: dict[str, Any] = {"tables": [str(path) for path in tables]}
     if events := [path for path in files if path not in tables]:
         processor = DijetProcessor(DijetFeatures(**jets), DijetCuts(**cuts))
         result = run_processor(
-            _fileset(events), processor, executor=executor.name, workers=executor.workers, scheduler=executor.scheduler,
-            chunksize=executor.chunksize, cache_dir=cache, on_bad_file=on_bad_file, progress=True,
+            _fileset(events, on_bad_file), processor, executor=executor.name, workers=executor.workers,
+            scheduler=executor.scheduler, chunksize=executor.chunksize, cache_dir=cache, on_bad_file=on_bad_file, progress=True,
         )  # fmt: skip
-        parts.append(result.table())
         _enter(books, result)
         provenance |= result.provenance
-    table = _stack(parts)
-    if not len(table["mjj"]):
-        msg = f"no event with two jets is left of {books['read']} read: cutflow {books['cutflow']}"
+        parts += [result.table()] if result.output else []
+    if not sum(len(part["mjj"]) for part in parts):
+        failed = "; ".join(books["files_failed"].values()) or "none"
+        msg = f"no event with two jets is left of {books['read']} read: cutflow {books['cutflow']}, failed files: {failed}"
         raise InputError(msg)
-    write_table(out, table, provenance)
+    write_table(out, _stack(parts), provenance)
     return books
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import coffea.util
-import loky  # type: ignore[import-untyped]
+import loky
 from coffea.processor import DaskExecutor, FuturesExecutor, IterativeExecutor
 
 from resonaut.errors import ConfigError, MissingDependencyError, unknown_name

@@ -166,17 +166,17 @@ def test_a_missing_feature_is_named(tmp_path: Path) -> None:
 def test_a_truncated_file_stops_the_run_or_is_reported(tmp_path: Path) -> None:
     source = Path(demo.__file__).parent
     shutil.copy(source / "signal_features.h5", tmp_path / "good.h5")
-    for name in ("signal_features.h5", "signal_particles.root"):
+    for name in ("signal_features.h5", "qcd_particles.root"):
         content = (source / name).read_bytes()
         (tmp_path / f"bad_{name}").write_bytes(content[: len(content) // 2])
-    files = ["good.h5", "bad_signal_features.h5", "bad_signal_particles.root"]
+    files = ["good.h5", "bad_signal_features.h5", "bad_qcd_particles.root"]
     from resonaut.analysis.events import event_stage
     from resonaut.analysis.rundir import RunDirectory
 
-    with pytest.raises(InputError, match="bad_signal"):
+    with pytest.raises(InputError, match="bad_"):
         event_stage(parse_config(config_of(files)), tmp_path, RunDirectory(tmp_path / "strict"))
     skipping = parse_config(config_of(files, input={"files": files, "on_bad_file": "skip"}))
     stage = event_stage(skipping, tmp_path, RunDirectory(tmp_path / "skip"))
     assert not stage.summary["complete"]
-    assert stage.summary["used"] == 170
+    assert stage.summary["used"] == 340
     assert sum("INCOMPLETE" in warning for warning in stage.warnings) == 2
