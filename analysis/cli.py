@@ -265,7 +265,11 @@ def limit(
 @main.command(short_help="Write the report of a finished run again.")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def report(folder: Path) -> None:
-    """Write report.html of a finished run again, from its summary and plots alone."""
+    """Write report.html of a finished run again.
+
+    It is made from the summary and the plots of the run directory FOLDER alone: nothing is trained or fitted. The page is
+    one file without links to others, so that it can be sent to a colleague.
+    """
     from resonaut.analysis.report import write_report
 
     click.echo(f"report: {write_report(folder)}")
