@@ -29,7 +29,8 @@ def find_mass_range(mass: npt.NDArray[np.float64], *, function: str = "dijet4", 
     """Range in which the spectrum falls smoothly, and its windows.
 
     The range starts at the lowest edge above the peak of the spectrum from where the background function describes the
-    data (p > 0.05), so that a trigger or generator turn-on stays outside; it ends where fewer than ten events remain.
+    data (p > 0.05), so that a trigger or generator turn-on stays outside; it ends where a hundred events remain, so that
+    the last window has events to learn from.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ def find_mass_range(mass: npt.NDArray[np.float64], *, function: str = "dijet4", 
             "give more files, or use `resonaut features` to look at these"
         )
         raise InputError(msg)
-    high = min(float(np.sort(mass)[-10]), 0.95 * sqrts)
+    high = min(float(np.sort(mass)[-100]), 0.95 * sqrts)
     low = float(np.quantile(mass, 0.001))
     bins = max(20, int(np.log(high / low) / np.log(_BIN_RATIO)))
     edges = log_edges(low, high, bins)
@@ -57,8 +58,6 @@ def find_mass_range(mass: npt.NDArray[np.float64], *, function: str = "dijet4", 
     for first in range(start, len(edges) - 14):
         fit = fit_background(make_spectrum(mass, edges[first:]), function=function, sqrts=sqrts)
         if fit.ok and fit.p_value > _GOOD_FIT:
-            if len(edges) - 1 - first > 60:  # keep signal regions at about 8 % of the mass whatever the range
-                logger.info("a long spectrum: %d bins", len(edges) - 1 - first)
             return ScanConfig(low=float(edges[first]), high=float(edges[-1]), bins=len(edges) - 1 - first)
     msg = (
         f"no range above the peak of the spectrum ({edges[start]:.0f} GeV) is described by {function}: "

@@ -57,6 +57,8 @@ def sic_curves(jobs: Sequence[ScoreJob], table: Path, window: Window) -> dict[st
         if job.window not in (None, window):
             continue
         scores = load_scores(job)
+        if scores.skipped:
+            continue
         inside = window.in_signal_region(mass[scores.rows])
         truth = label[scores.rows][inside]
         known = (truth == 0) | (truth == 1)

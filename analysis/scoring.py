@@ -51,13 +51,15 @@ class ScoreJob:
 class Scores:
     """Scores of the events of the mass range that have all features.
 
-    `rows` are their row numbers in the event table; `unscored` counts the events that lack a feature.
+    `rows` are their row numbers in the event table; `unscored` counts the events that lack a feature; `skipped` says why
+    there are no scores at all (a region without events), else None.
     """
 
     rows: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float64]
     fold: npt.NDArray[np.int64]
     unscored: int
+    skipped: str | None = None
 
 
 def search_windows(config: SearchConfig) -> list[Window]:
@@ -151,16 +153,36 @@ def _sample(job: ScoreJob) -> tuple[npt.NDArray[np.int64], int, Sample]:
     return rows, int(np.count_nonzero(inside & ~complete)), Sample.from_table(chosen, job.features)
 
 
+def _empty_region(job: ScoreJob, sample: Sample) -> str | None:
+    """Why a window cannot be trained on; each fold needs events of each region."""
+    if job.window is None:
+        return None
+    window, mass = job.window, sample.mass
+    regions = {
+        "lower sideband": window.in_lower_sideband(mass),
+        "signal region": window.in_signal_region(mass),
+        "upper sideband": window.in_upper_sideband(mass),
+    }
+    for name, inside in regions.items():
+        if (count := np.count_nonzero(inside)) < 2 * job.folds:
+            return f"the {name} of {window} has {count} events, fewer than {2 * job.folds} for {job.folds} folds"
+    return None
+
+
 def _work(job: ScoreJob) -> str:
     def work(folder: Path) -> None:
         rows, unscored, sample = _sample(job)
+        facts = {"method": job.method.model_dump(), "features": job.features, "unscored": unscored, "seed": job.seed}
         options: dict[str, Any] = {**job.method.options, "features": job.features}
-        result = CrossFit(job.method.name, folds=job.folds, seed=job.seed, **options).fit_score(sample, job.window)
+        crossfit = CrossFit(job.method.name, folds=job.folds, seed=job.seed, **options)
+        if reason := _empty_region(job, sample):
+            write_json(folder / "facts.json", {**facts, "skipped": reason})
+            return
+        result = crossfit.fit_score(sample, job.window)
         result.scorer.save(folder / "scorer")
         tensors = {"rows": rows.astype(np.int64), "scores": result.scores, "fold": result.fold.astype(np.int64)}
         save_file(tensors, folder / "scores.safetensors")
-        facts = {"method": job.method.model_dump(), "features": job.features, "unscored": unscored, "seed": job.seed}
-        write_json(folder / "facts.json", facts)
+        write_json(folder / "facts.json", {**facts, "skipped": None})
 
     job.unit.make(work)
     return job.folder.name
@@ -180,6 +202,9 @@ def score_stage(jobs: Sequence[ScoreJob], *, workers: int) -> None:
 
 def load_scores(job: ScoreJob) -> Scores:
     """Scores of a finished unit."""
+    facts = read_json(job.folder / "facts.json")
+    if facts["skipped"]:
+        nothing = np.zeros(0, dtype=np.int64)
+        return Scores(nothing, nothing.astype(np.float64), nothing, facts["unscored"], facts["skipped"])
     tensors = load_file(job.folder / "scores.safetensors")
-    unscored = int(read_json(job.folder / "facts.json")["unscored"])
-    return Scores(tensors["rows"], tensors["scores"], tensors["fold"], unscored)
+    return Scores(tensors["rows"], tensors["scores"], tensors["fold"], facts["unscored"])

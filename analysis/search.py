@@ -46,10 +46,11 @@ class _Work:
     def warnings(self, scan: ScanResult) -> list[str]:
         found = list(self.events.warnings)
         for job in self.scores:
-            if unscored := load_scores(job).unscored:
-                found.append(
-                    f"{job.method.title}: {unscored} events lack a feature and cannot be selected ({job.folder.name})"
-                )
+            scores = load_scores(job)
+            if scores.unscored:
+                found.append(f"{job.method.title}: {scores.unscored} events lack a feature and cannot be selected")
+            if scores.skipped:
+                found.append(f"{job.method.title}: a window was skipped: {scores.skipped}")
         failed = [e for e in scan.entries if not e.ok]
         if failed:
             found.append(f"{len(failed)} of {len(scan.entries)} fits failed: those entries have no p-value")

@@ -48,6 +48,8 @@ def selections_of(config: SearchConfig, jobs: Sequence[ScoreJob], table: Path) -
     found = [ScanInput(window, INCLUSIVE, 1.0, inclusive) for window in windows]
     for job in jobs:
         scores = load_scores(job)
+        if scores.skipped:
+            continue  # counted among the warnings of the run
         weights = weight[scores.rows]
         cuts = [c for c in config.selection.cuts if c * weights.sum() >= config.selection.minimum_events]
         masks = select(scores.scores, scores.fold, cuts, weights)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -87,6 +87,8 @@ class Autoencoder(BaseScorer):
     >>> Autoencoder.fast().members
     10
     """
+
+    uses_window: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -25,6 +25,8 @@ class BaseScorer(ABC):
     """
 
     name: ClassVar[str] = ""
+    uses_window: ClassVar[bool] = True
+    """False for a method that learns the same whatever the window: a search then fits it once."""
     features: tuple[str, ...]
     window_: Window | None = None
 

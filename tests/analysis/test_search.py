@@ -149,6 +149,24 @@ def test_events_without_a_feature_are_counted_and_reported(tmp_path: Path) -> No
     assert any("7 events lack a feature" in warning for warning in summary["warnings"])
 
 
+def test_an_empty_window_is_skipped_and_reported(tmp_path: Path) -> None:
+    from resonaut.processors import read_table
+
+    table = read_table(toy_table(tmp_path / "all.parquet", events=9000, bump=0))
+    columns = {name: np.array(table[name]) for name in table.fields}
+    hole = (columns["mjj"] > 3370) & (columns["mjj"] < 3665)
+    write_table(tmp_path / "events.parquet", {name: values[~hole] for name, values in columns.items()})
+    scan = {"low": 2800, "high": 5200, "bins": 30, "step": 3, "only": [3500, 4200]}
+    run_search(parse_config(config_of(["events.parquet"], limits=None, scan=scan)), tmp_path, tmp_path / "run")
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    skipped = [
+        w for w in summary["warnings"] if "a window was skipped: the signal region of 3371-3661 GeV has 0 events" in w
+    ]
+    assert len(skipped) == 1
+    trained = {(round(w["low"]), w["method"]) for w in summary["windows"] if w["cut"] < 1}
+    assert trained == {(4059, "cwola-trees")}
+
+
 def test_an_empty_mass_range_is_a_clear_error(tmp_path: Path) -> None:
     toy_table(tmp_path / "events.parquet", events=3000)
     content = config_of(["events.parquet"], scan={"low": 9000, "high": 12000})
