@@ -29,7 +29,7 @@ TORCH ?= torch
 demo: $(INSTALLED)
 	$(BIN)/resonaut demo --signal $(SIGNAL)
 
-test: check unit
+test: check doctest unit
 
 check: lint types layers packages wheel
 
@@ -54,7 +54,11 @@ packages: $(INSTALLED)
 	$(BIN)/python -m pytest -q tests/test_packaging.py
 
 unit: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --doctest-modules $(PYTEST_ARGS) tests stats models processors analysis
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS) tests
+
+# In a process of its own: pytest imports a module a second time, by its file, to look for its examples.
+doctest: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --doctest-modules analysis models processors stats
 
 # The suite's fast part against an installed wheel, outside the repository's import path.
 wheel: $(INSTALLED)
