@@ -10,7 +10,7 @@ SIGNAL ?= 1
 PYTEST_ARGS ?=
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check lint types layers packages unit doctest wheel bench clean help
+.PHONY: demo test check lint tree types layers packages unit doctest wheel bench clean help
 
 help:
 	@sed -n '2,3s/^#   //p' $(MAKEFILE_LIST)
@@ -19,12 +19,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "resonaut needs Python >= 3.11, $(PYTHON) is $$($(PYTHON) --version); try: make PYTHON=python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --constraint constraints.txt pip setuptools
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --constraint constraints.txt $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --constraint constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	@touch $@
 
-# The wheel index of the CPU build; empty where the default index already serves it.
-TORCH ?= torch
+# Index of other builds of torch, for instance https://download.pytorch.org/whl/cpu for one without CUDA.
+TORCH_INDEX ?=
 
 demo: $(INSTALLED)
 	$(BIN)/resonaut demo --signal $(SIGNAL)
@@ -38,16 +38,15 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 
 # mypy and import-linter read the folders as they are installed: a tree of links shows them the mapping of pyproject.toml.
-build/tree: $(INSTALLED)
-	rm -rf $@ && mkdir -p $@/resonaut
-	ln -s $(CURDIR)/analysis/_root/*.py $(CURDIR)/analysis/_root/py.typed $@/resonaut/
-	for room in stats models processors analysis; do ln -s $(CURDIR)/$$room $@/resonaut/$$room; done
-	rm -f build/tree/resonaut/.linked
+tree: $(INSTALLED)
+	rm -rf build/tree && mkdir -p build/tree/resonaut
+	ln -s $(CURDIR)/analysis/_root/*.py $(CURDIR)/analysis/_root/py.typed build/tree/resonaut/
+	for room in stats models processors analysis; do ln -s $(CURDIR)/$$room build/tree/resonaut/$$room; done
 
-types: build/tree
+types: tree
 	cd build/tree && MYPYPATH=. $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p resonaut
 
-layers: build/tree
+layers: tree
 	cd build/tree && PYTHONPATH=. $(CURDIR)/$(BIN)/lint-imports --config $(CURDIR)/pyproject.toml --no-cache
 
 packages: $(INSTALLED)
@@ -60,7 +59,7 @@ unit: $(INSTALLED)
 doctest: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --doctest-modules analysis models processors stats
 
-# The suite's fast part against an installed wheel, outside the repository's import path.
+# The wheel holds the packages, the demo's events and the report's template.
 wheel: $(INSTALLED)
 	rm -rf build/wheel && mkdir -p build/wheel
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .

@@ -23,13 +23,14 @@ logger = logging.getLogger(__name__)
 _BIN_RATIO = (5200 / 2800) ** (1 / 30)  # the bin width of the CWoLa search in log m: about 2 %
 _MINIMUM_EVENTS = 2000
 _GOOD_FIT = 0.05
+_MARGIN = 2  # bins: four parameters can absorb the end of a turn-on
 
 
 def find_mass_range(mass: npt.NDArray[np.float64], *, function: str = "dijet4", sqrts: float = 13000.0) -> ScanConfig:
     """Range in which the spectrum falls smoothly, and its windows.
 
     The range starts at the lowest edge above the peak of the spectrum from where the background function describes the
-    data (p > 0.05), so that a trigger or generator turn-on stays outside; it ends where a hundred events remain, so that
+    data (p > 0.05), and two bins more, so that a trigger or generator turn-on stays outside; it ends where a hundred events remain, so that
     the last window has events to learn from.
 
     Parameters
@@ -58,6 +59,7 @@ def find_mass_range(mass: npt.NDArray[np.float64], *, function: str = "dijet4", 
     for first in range(start, len(edges) - 14):
         fit = fit_background(make_spectrum(mass, edges[first:]), function=function, sqrts=sqrts)
         if fit.ok and fit.p_value > _GOOD_FIT:
+            first = min(first + _MARGIN, len(edges) - 15)
             return ScanConfig(low=float(edges[first]), high=float(edges[-1]), bins=len(edges) - 1 - first)
     msg = (
         f"no range above the peak of the spectrum ({edges[start]:.0f} GeV) is described by {function}: "
@@ -68,10 +70,12 @@ def find_mass_range(mass: npt.NDArray[np.float64], *, function: str = "dijet4", 
 
 def hunt_config(files: tuple[str, ...], out: Path, *, name: str, seed: int, workers: int) -> SearchConfig:
     """Config of the default search on `files`; processes the events, which `run_search` then finds done."""
-    absolute = tuple(str(Path(f).absolute()) for f in files)
+    absolute = tuple(str(Path(f).resolve()) for f in files)
     given = InputConfig(files=absolute)
     draft = SearchConfig(name=name, seed=seed, input=given, scan=ScanConfig(low=1, high=2), workers=workers)
-    stage = event_stage(draft, Path(os.sep), RunDirectory(out))
+    run = RunDirectory(out.absolute())
+    with run.lock():
+        stage = event_stage(draft, Path(os.sep), run)
     table = read_table(stage.table, columns=["mjj"])
     scan = find_mass_range(np.asarray(table["mjj"], dtype=float))
     logger.info("mass range %.0f-%.0f GeV in %d bins", scan.low, scan.high, scan.bins)

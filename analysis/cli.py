@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from resonaut import __version__
-from resonaut.errors import ResonautError
+from resonaut.errors import FitError, ResonautError
 
 __all__ = ("main",)
 
@@ -173,11 +173,13 @@ def features(files: tuple[str, ...], out: Path, skip_bad_files: bool, radius: fl
     from resonaut.analysis.events import make_table
 
     settings = ExecutorConfig(name=executor.pop("executor"), **executor)
+    out = out.absolute()
     cache = out.with_name(f".{out.name}.chunks")
     on_bad_file = "skip" if skip_bad_files else "raise"
-    paths = [Path(f) for f in files]
+    paths = [Path(f).resolve() for f in files]
     books = make_table(paths, out, {"radius": radius}, {}, settings, on_bad_file=on_bad_file, cache=cache)
-    shutil.rmtree(cache, ignore_errors=True)
+    if books["complete"]:
+        shutil.rmtree(cache, ignore_errors=True)
     click.echo(f"{books['read']} events read, {books['used']} used, {books['skipped']} skipped, {books['lost']} lost")
     for name, count in books["cutflow"].items():
         click.echo(f"  {name:<24} {count}")
@@ -208,13 +210,16 @@ def scan(
     from resonaut.analysis.histogram import read_range, scan_histogram
 
     result = scan_histogram(read_range(spectrum, low, high), **options)
+    if result.best is None:
+        msg = f"no signal region has a usable fit: {result.entries[0].status if result.entries else 'no windows'}"
+        raise FitError(msg)
     for entry in result.entries:
         click.echo(
             f"{entry.low:7.0f}-{entry.high:<7.0f} observed {entry.observed:10.0f}  expected {entry.expected:12.1f} +- "
             f"{entry.expected_error:<8.1f} p = {entry.local_p:.3g}  Z = {entry.local_significance:+.2f}  {entry.status}"
         )
-    if best := result.best:
-        click.echo(f"largest excess: {best.low:.0f}-{best.high:.0f} GeV, Z = {best.local_significance:.2f}")
+    best = result.best
+    click.echo(f"largest excess: {best.low:.0f}-{best.high:.0f} GeV, Z = {best.local_significance:.2f}")
     _keep_numbers(result.to_dict(), json_path)
     if plot:
         from resonaut.analysis.plots import draw_scan, save_figure
@@ -225,9 +230,19 @@ def scan(
 @main.command(short_help="Upper limits in a histogram that somebody made.")
 @click.argument("spectrum")
 @click.option("--mass", type=float, multiple=True, help="Resonance mass in GeV; repeat.  [default: 12 over the range]")
-@click.option("--width", type=float, default=0.035, show_default=True, help="Gaussian width over mass.")
 @click.option(
-    "--uncertainty", type=float, default=0.0, show_default=True, help="Relative uncertainty of the signal yield."
+    "--width",
+    type=click.FloatRange(0, 0.5, min_open=True),
+    default=0.035,
+    show_default=True,
+    help="Gaussian width over mass.",
+)
+@click.option(
+    "--uncertainty",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Relative uncertainty of the signal yield.",
 )
 @click.option("--function", default="dijet4", show_default=True)
 @click.option("--sqrts", type=float, default=13000.0, show_default=True, help="GeV.")
@@ -249,12 +264,21 @@ def limit(
     The background function is fitted together with the signal; limits come from pyhf, observed and expected with bands.
     """
     from resonaut.analysis.histogram import limits_of_histogram, read_range
+    from resonaut.analysis.limits import events_under
 
-    results = limits_of_histogram(read_range(spectrum, low, high), mass, **options)
+    histogram = read_range(spectrum, low, high)
+    results = limits_of_histogram(histogram, mass, **options)
+    if not any(r.ok for r in results):
+        msg = f"no limit could be set: {results[0].status}"
+        raise FitError(msg)
     for r in results:
         band = " ".join(f"{e:.4g}" for e in r.expected)
         click.echo(f"{r.mass:7.0f} GeV  observed {r.observed:.4g}  expected (-2, -1, 0, +1, +2 s.d.) {band}")
     _keep_numbers([r.to_dict() for r in results], json_path)
+    for r in results:
+        if (events := events_under(r.mass, options["width"] * r.mass, *histogram)) < 10:
+            few = f"{r.mass:.0f} GeV rests on {events:.0f} events, where the asymptotic formula is too optimistic"
+            click.secho(f"note: the limit at {few}: use resonaut.stats.toy_upper_limit", fg="yellow")
     if plot:
         from resonaut.analysis.plots import draw_limits, save_figure
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,8 +12,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from resonaut.errors import ConfigError, InputError, unknown_name
-from resonaut.models import available
+from resonaut.errors import ConfigError, InputError, ResonautError, unknown_name
+from resonaut.models import available, make_scorer
 from resonaut.processors import DijetCuts, DijetFeatures
 from resonaut.stats import available_functions
 
@@ -31,6 +32,9 @@ __all__ = (
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
+_NOT_FEATURES = {"label", "weight", "mjj", "run", "luminosityBlock", "event"}
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,6 +46,13 @@ class ExecutorConfig(_Section):
     workers: int = Field(default=1, ge=1, description="processes (futures) or local dask workers")
     scheduler: str | None = Field(default=None, description="address of a running dask scheduler, tcp://...")
     chunksize: int = Field(default=20_000, ge=1, description="events in one unit of work")
+
+    @model_validator(mode="after")
+    def _scheduler_is_dask(self) -> ExecutorConfig:
+        if self.scheduler and self.name != "dask":
+            msg = f"a scheduler needs the dask executor, got {self.name!r}: set name: dask"
+            raise ValueError(msg)
+        return self
 
 
 class InputConfig(_Section):
@@ -60,7 +71,11 @@ class InputConfig(_Section):
         for name in given:
             if name not in names:
                 raise ValueError(unknown_name(f"key in input.{info.field_name}", name, names))
-        kind(**given)
+        try:
+            kind(**given)
+        except (TypeError, ConfigError) as error:
+            msg = f"input.{info.field_name} has a value that cannot be used: {error}"
+            raise ValueError(msg) from None
         return given
 
     on_bad_file: Literal["raise", "skip"] = Field(
@@ -94,16 +109,40 @@ class MethodConfig(_Section):
     """One anomaly scorer of the search."""
 
     name: str
-    label: str | None = Field(default=None, description="name in tables and plots; default: the scorer's name")
+    label: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][\w.-]*$",
+        description="name in tables, plots and folders; default: the scorer's name",
+    )
     features: Literal["auto"] | tuple[str, ...] = "auto"
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the scorer")
 
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in available():
-            raise ValueError(unknown_name("method", name, available()))
+        names = [n for n in available() if n != "cross-fit"]  # every method of a search is cross-fitted
+        if name not in names:
+            raise ValueError(unknown_name("method", name, names))
         return name
+
+    @field_validator("features")
+    @classmethod
+    def _no_truth(cls, features: Any) -> Any:
+        if forbidden := sorted(_NOT_FEATURES.intersection(features if features != "auto" else ())):
+            msg = f"{', '.join(forbidden)} cannot be a feature: a search must not learn from truth, weights, ids or the mass"
+            raise ValueError(msg)
+        return features
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> MethodConfig:
+        if taken := sorted({"seed", "folds", "features"}.intersection(self.options)):
+            msg = f"options of {self.name} cannot set {', '.join(taken)}: use seed, selection.folds, methods.features"
+            raise ValueError(msg)
+        try:
+            make_scorer(self.name, **self.options)
+        except (TypeError, ResonautError) as error:
+            raise ValueError(str(error)) from None
+        return self
 
     @property
     def title(self) -> str:
@@ -114,7 +153,7 @@ class MethodConfig(_Section):
 class SelectionConfig(_Section):
     """A cut is a fraction: the most anomalous 10 %, 1 %, ... of the events in the mass range."""
 
-    cuts: tuple[Fraction, ...] = (0.1, 0.01, 0.001)
+    cuts: tuple[Fraction, ...] = Field(default=(0.1, 0.01, 0.001), min_length=1)
     folds: int = Field(default=5, ge=2)
     minimum_events: int = Field(default=40, ge=0, description="cuts that would leave fewer events are not made")
 
@@ -170,8 +209,19 @@ class SearchConfig(_Section):
     @model_validator(mode="after")
     def _distinct_methods(self) -> SearchConfig:
         titles = [m.title for m in self.methods]
-        if len(set(titles)) != len(titles):
-            msg = f"methods must have distinct labels, got {titles}: set `label`"
+        if len({re.sub(r"\W", "_", title) for title in titles}) != len(titles) or "inclusive" in titles:
+            msg = f"methods must have distinct labels (not by punctuation alone, not 'inclusive'), got {titles}: set `label`"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> SearchConfig:
+        if self.scan.high >= self.fit.sqrts:
+            msg = f"scan.high = {self.scan.high:g} GeV must lie below fit.sqrts = {self.fit.sqrts:g} GeV"
+            raise ValueError(msg)
+        wanted = set(self.limits.cuts or ()) if self.limits else set()
+        if unknown := wanted - {1.0, *self.selection.cuts}:
+            msg = f"limits.cuts {sorted(unknown)} are not among selection.cuts {self.selection.cuts} (1 is no cut)"
             raise ValueError(msg)
         return self
 
@@ -185,12 +235,13 @@ class SearchConfig(_Section):
         """
         found: list[Path] = []
         for name in self.input.files:
-            matches = sorted(glob.glob(str(base / name)))  # noqa: PTH207 - absolute patterns
+            literal = base / name
+            matches = [str(literal)] if literal.exists() else sorted(glob.glob(str(literal)))  # noqa: PTH207 - absolute patterns
             if not matches:
                 msg = f"input.files: {name!r} matches no file (relative names start from {base})"
                 raise InputError(msg)
             found += [Path(m) for m in matches]
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(path.resolve() for path in found))
 
 
 def _section_fields(location: tuple[int | str, ...]) -> list[str]:
@@ -250,7 +301,7 @@ def load_config(path: str | os.PathLike[str]) -> SearchConfig:
     except FileNotFoundError as error:
         msg = f"config file not found: {path}"
         raise ConfigError(msg) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
         msg = f"{path} is not valid YAML: {error}"
         raise ConfigError(msg) from error
     return parse_config(content, str(path))

@@ -23,7 +23,6 @@ from resonaut.processors import (
     DijetProcessor,
     is_table,
     read_table,
-    recognise,
     run_processor,
     write_table,
 )
@@ -57,21 +56,9 @@ class EventStage:
         return found
 
 
-def _dataset(path: Path, on_bad_file: str) -> str:
-    try:
-        return recognise(path)
-    except InputError:
-        if on_bad_file == "raise":
-            raise
-        return "unreadable"  # `run_processor` meets it again, and enters it in its books
-
-
-def _fileset(files: Sequence[Path], on_bad_file: str) -> dict[str, Any]:
-    """One dataset per format, so that all events of a dataset have the same columns."""
-    fileset: dict[str, Any] = {}
-    for path in files:
-        fileset.setdefault(_dataset(path, on_bad_file), {"files": []})["files"].append(str(path))
-    return fileset
+def _fileset(files: Sequence[Path]) -> dict[str, Any]:
+    """One dataset per file: files of one format may differ in their columns."""
+    return {str(path): {"files": [str(path)]} for path in files}
 
 
 def _stack(parts: Sequence[Columns]) -> Columns:
@@ -84,7 +71,42 @@ def _stack(parts: Sequence[Columns]) -> Columns:
     return {name: np.concatenate([part[name] for part in parts]) for name in common}
 
 
-def _read_tables(paths: Sequence[Path], on_bad_file: str, books: dict[str, Any]) -> list[Columns]:
+def _usable(path: Path, columns: Columns, cuts: Mapping[str, Any], books: dict[str, Any]) -> Columns:
+    """Rows of an event table with a finite mass and weight that pass the cuts; the others are counted."""
+    for name in ("mjj", "weight"):
+        good = np.isfinite(columns.get(name, np.zeros(0)))
+        if bad := int(np.count_nonzero(~good)):
+            reason = f"{name} not finite"
+            books["reasons"][reason] = books["reasons"].get(reason, 0) + bad
+            books["skipped"] += bad
+            books["read"] += bad
+            columns = {key: values[good] for key, values in columns.items()}
+    books["read"] += len(columns["mjj"])
+    books["used"] += len(columns["mjj"])
+    try:
+        masks = DijetCuts(**cuts).masks(columns)
+    except KeyError as error:
+        msg = f"{path}: input.cuts needs the column {error}, the event table has {', '.join(columns)}"
+        raise InputError(msg) from None
+    keep = np.ones(len(columns["mjj"]), dtype=bool)
+    for mask in masks.values():
+        keep &= mask
+    return {key: values[keep] for key, values in columns.items()}
+
+
+def _refuse_twice(files: Sequence[Path]) -> None:
+    seen: dict[str, Path] = {}
+    for path in files:
+        content = file_digest(path)
+        if content in seen:
+            msg = f"{path} and {seen[content]} hold the same bytes: their events would count twice; leave one out"
+            raise InputError(msg)
+        seen[content] = path
+
+
+def _read_tables(
+    paths: Sequence[Path], on_bad_file: str, cuts: Mapping[str, Any], books: dict[str, Any]
+) -> list[Columns]:
     found = []
     for path in paths:
         try:
@@ -98,9 +120,8 @@ def _read_tables(paths: Sequence[Path], on_bad_file: str, books: dict[str, Any])
         if "mjj" not in table.fields:
             msg = f"{path}: an event table needs a column mjj (GeV); it has {', '.join(table.fields)}"
             raise InputError(msg)
-        found.append({name: np.asarray(table[name]) for name in table.fields})
-        books["read"] += len(table)
-        books["used"] += len(table)
+        columns = {name: np.asarray(table[name]) for name in table.fields}
+        found.append(_usable(path, columns, cuts, books))
     return found
 
 
@@ -128,13 +149,14 @@ def make_table(
     """
     books: dict[str, Any] = {"read": 0, "used": 0, "skipped": 0, "lost": 0, "reasons": {}, "files_failed": {}}
     books |= {"complete": True, "cutflow": {}}
+    _refuse_twice(files)
     tables = [path for path in files if is_table(path)]
-    parts = _read_tables(tables, on_bad_file, books)
+    parts = _read_tables(tables, on_bad_file, cuts, books)
     provenance: dict[str, Any] = {"tables": [str(path) for path in tables]}
     if events := [path for path in files if path not in tables]:
         processor = DijetProcessor(DijetFeatures(**jets), DijetCuts(**cuts))
         result = run_processor(
-            _fileset(events, on_bad_file), processor, executor=executor.name, workers=executor.workers,
+            _fileset(events), processor, executor=executor.name, workers=executor.workers,
             scheduler=executor.scheduler, chunksize=executor.chunksize, cache_dir=cache, on_bad_file=on_bad_file, progress=True,
         )  # fmt: skip
         _enter(books, result)
@@ -183,6 +205,10 @@ def event_stage(config: SearchConfig, base: Path, run: RunDirectory) -> EventSta
         )
         write_json(folder / "books.json", books)
 
+    if unit.done and not read_json(unit.folder / "books.json")["complete"]:
+        shutil.rmtree(unit.folder)  # a file that could not be read may be readable now; whole chunks are in the cache
     unit.make(work)
-    shutil.rmtree(cache, ignore_errors=True)
-    return EventStage(unit.folder / "events.parquet", key, unit.seconds, read_json(unit.folder / "books.json"))
+    books = read_json(unit.folder / "books.json")
+    if books["complete"]:
+        shutil.rmtree(cache, ignore_errors=True)
+    return EventStage(unit.folder / "events.parquet", key, unit.seconds, books)

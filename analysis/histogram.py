@@ -12,13 +12,13 @@ from resonaut.errors import InputError
 from resonaut.stats import (
     LimitResult,
     ScanResult,
-    as_counts,
     gaussian_template,
     limit_scan,
     read_spectrum,
     scan_windows,
     sliding_windows,
 )
+from resonaut.stats.spectrum import poisson_counts
 
 __all__ = ("limits_of_histogram", "read_range", "scan_histogram")
 
@@ -33,7 +33,7 @@ def read_range(spectrum: str, low: float | None = None, high: float | None = Non
     InputError
         If fewer than six bins do.
     """
-    counts, edges, _ = as_counts(read_spectrum(spectrum))
+    counts, edges = poisson_counts(read_spectrum(spectrum))
     first = 0 if low is None else int(np.searchsorted(edges, low))
     last = len(edges) - 1 if high is None else int(np.searchsorted(edges, high, side="right")) - 1
     if last - first < 6:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from resonaut import __version__
 from resonaut.analysis.config import SearchConfig
 from resonaut.analysis.parallel import map_unordered
 from resonaut.analysis.progress import progress_bar
@@ -18,15 +19,18 @@ from resonaut.files import digest, read_json, write_json
 from resonaut.stats import (
     LimitResult,
     ScanInput,
-    as_counts,
     build_workspace,
     fit_background,
     gaussian_template,
     limit_scan,
     write_workspace,
 )
+from resonaut.stats.spectrum import poisson_counts
 
-__all__ = ("LimitJob", "limit_cuts", "limit_jobs", "limit_stage")
+__all__ = ("LimitJob", "events_under", "limit_cuts", "limit_jobs", "limit_stage", "limit_warnings")
+
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,8 @@ class LimitJob:
     uncertainty: float
     function: str
     sqrts: float
-    counts: npt.NDArray[np.float64]
-    edges: npt.NDArray[np.float64]
+    counts: Floats
+    edges: Floats
 
     @property
     def unit(self) -> Unit:
@@ -52,6 +56,32 @@ class LimitJob:
     def result(self) -> LimitResult:
         """Limit of a finished unit."""
         return LimitResult.from_dict(read_json(self.folder / "limit.json"))
+
+
+_ASYMPTOTIC_FROM = 10.0
+
+
+def events_under(mass: float, width: float, counts: Floats, edges: Floats) -> float:
+    """Events within two widths of a mass: what an asymptotic limit rests on."""
+    centres = (edges[1:] + edges[:-1]) / 2
+    return float(counts[np.abs(centres - mass) < 2 * width].sum())
+
+
+def limit_warnings(jobs: Sequence[LimitJob]) -> list[str]:
+    """What a reader of the limits has to know: failed ones, and those in the asymptotic formula's weak spot."""
+    found = []
+    if failed := [job for job in jobs if not job.result.ok]:
+        found.append(f"{len(failed)} of {len(jobs)} limits failed: {failed[0].result.status}")
+    for signal in dict.fromkeys(job.signal for job in jobs):
+        group = [job for job in jobs if job.signal == signal]
+        few = [j for j in group if events_under(j.mass, j.width, j.counts, j.edges) < _ASYMPTOTIC_FROM]
+        if few:
+            masses = ", ".join(f"{job.mass:.0f}" for job in few)
+            found.append(
+                f"limits on {signal} at {masses} GeV rest on fewer than {_ASYMPTOTIC_FROM:g} events, where the asymptotic "
+                "formula is too optimistic: use resonaut.stats.toy_upper_limit"
+            )
+    return found
 
 
 def limit_cuts(config: SearchConfig) -> tuple[float, ...]:
@@ -72,13 +102,13 @@ def limit_jobs(config: SearchConfig, run: RunDirectory, selections: Sequence[Sca
     for selection in selections:
         if selection.cut not in limit_cuts(config):
             continue
-        counts, edges, _ = as_counts(selection.spectrum)
+        counts, edges = poisson_counts(selection.spectrum)
         mass = float(np.sqrt(selection.window.low * selection.window.high))
         width = config.limits.width * mass
         options = (mass, width, config.limits.uncertainty, config.fit.function, config.fit.sqrts)
         after = "no cut" if selection.cut >= 1 else f"{selection.method}, {100 * selection.cut:g} %"
         signal = f"Gaussian, {100 * config.limits.width:g} % wide, {after}"
-        key = digest(signal, *options, counts.tolist(), edges.tolist())
+        key = digest(__version__, signal, *options, counts.tolist(), edges.tolist())
         folder = run.path / "limits" / selection_name(selection)
         jobs.append(LimitJob(folder, key, signal, *options, counts, edges))
     return jobs

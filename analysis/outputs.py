@@ -11,7 +11,7 @@ from resonaut.analysis.config import SearchConfig
 from resonaut.analysis.limits import LimitJob
 from resonaut.analysis.plots import draw_limits, draw_scan, draw_sic, draw_spectra, save_figure
 from resonaut.analysis.progress import progress_bar
-from resonaut.analysis.scoring import ScoreJob, load_scores
+from resonaut.analysis.scoring import ScoreJob, load_scores, window_name
 from resonaut.analysis.spectra import INCLUSIVE
 from resonaut.models import SicCurve, sic_curve
 from resonaut.processors import read_table, table_columns
@@ -30,8 +30,9 @@ def _spectra_figures(config: SearchConfig, folder: Path, pairs: Pairs) -> None:
             groups.setdefault((selection.method, selection.window), {})[selection.cut] = excess
     with progress_bar("drawing spectra", len(groups)) as advance:
         for (method, window), excesses in groups.items():
-            drawn = draw_spectra(window, {1.0: inclusive[window], **excesses}, title=config.name, method=method)
-            save_figure(drawn, folder / f"spectrum_{method}_{window.low:.0f}-{window.high:.0f}")
+            uncut = {1.0: inclusive[window]} if window in inclusive else {}
+            drawn = draw_spectra(window, {**uncut, **excesses}, title=config.name, method=method)
+            save_figure(drawn, folder / f"spectrum_{method}_{window_name(window)}")
             advance(1)
 
 

@@ -6,8 +6,11 @@ started again finds its finished units by that hash; what was half-written has n
 
 from __future__ import annotations
 
+import fcntl
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +74,32 @@ class RunDirectory:
             msg = f"{path} is a file; a run needs a folder of its own"
             raise InputError(msg)
         path.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the directory for one run; the lock goes with the process, however that ends.
+
+        Raises
+        ------
+        InputError
+            If another run holds it.
+        """
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                msg = f"another run is at work in {self.path}: wait for it, or give this one its own --out"
+                raise InputError(msg) from None
+            for left in self.path.rglob(".*.part"):  # of a run that was killed
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            yield
+
+    def clear_results(self) -> None:
+        """Remove what an earlier run concluded, so that nothing stale is taken for a result; units stay."""
+        for path in (self.summary, self.report):
+            path.unlink(missing_ok=True)
+        for folder in (self.plots, self.results):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def unit(self, name: str, key: str) -> Unit:
         """The unit called `name` (may hold slashes) for the inputs hashed in `key`."""

@@ -17,15 +17,26 @@ from resonaut.analysis.parallel import map_unordered
 from resonaut.analysis.progress import progress_bar
 from resonaut.analysis.rundir import RunDirectory, Unit
 from resonaut.analysis.seeds import seed_for
-from resonaut.errors import ConfigError, InputError
+from resonaut.errors import ConfigError, IncompleteError, InputError
 from resonaut.files import digest, read_json, write_json
-from resonaut.models import CrossFit, Sample, make_scorer, scorer_class
+from resonaut.models import CrossFit, Sample, make_scorer, scorer_class, threshold
 from resonaut.processors import read_table, table_columns
 from resonaut.stats import Window, log_edges, sliding_windows
 
-__all__ = ("ScoreJob", "Scores", "choose_features", "load_scores", "score_jobs", "score_stage", "search_windows")
+__all__ = (
+    "ScoreJob",
+    "Scores",
+    "choose_features",
+    "load_scores",
+    "score_jobs",
+    "score_stage",
+    "search_windows",
+    "window_name",
+)
 
 logger = logging.getLogger(__name__)
+_WORKING_POINTS = (0.1, 0.05, 0.01, 0.005, 0.001)
+_WORKING_POINT_EVENTS = 20_000
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,17 @@ def search_windows(config: SearchConfig) -> list[Window]:
     return windows
 
 
+def window_name(window: Window) -> str:
+    """Name of a window in folders and files: whole GeV where that is enough, six digits where it is not."""
+    fine = window.low < 1000 or window.high - window.low < 20
+    return f"{window.low:.6g}-{window.high:.6g}" if fine else f"{window.low:.0f}-{window.high:.0f}"
+
+
+def uses_labels(method: MethodConfig) -> bool:
+    """Whether the scorer is trained on truth labels: a reference for benchmarks, not a search."""
+    return bool(getattr(scorer_class(method.name), "uses_labels", False))
+
+
 def choose_features(method: MethodConfig, columns: Sequence[str]) -> tuple[str, ...]:
     """Features of a method: the configured ones, or its defaults as far as the event table has them.
 
@@ -97,11 +119,25 @@ def choose_features(method: MethodConfig, columns: Sequence[str]) -> tuple[str, 
     wanted = make_scorer(method.name, **method.options).features
     found = tuple(name for name in wanted if name in columns)
     if len(found) < 2:
-        msg = f"{method.name} needs features like {', '.join(wanted)}; the events have {', '.join(columns)}"
+        msg = (
+            f"{method.name} needs features like {', '.join(wanted)}; the events have {', '.join(columns)}. "
+            "Name your own in a config: methods: [{name: ..., features: [...]}]"
+        )
         raise InputError(msg)
     if missing := [name for name in wanted if name not in found]:
         logger.warning("%s runs without %s: the events do not have them", method.title, ", ".join(missing))
     return found
+
+
+def _require_counts(table: Path) -> None:
+    """Fits and limits are of counts: refuse weights before anything is trained."""
+    weight = np.asarray(read_table(table, columns=["weight"])["weight"])
+    if others := np.count_nonzero(weight != 1):
+        msg = (
+            f"{others} of {len(weight)} events have a weight other than 1: a search counts events (its fits are Poisson). "
+            "Leave the weights out for data; for weighted simulation draw unweighted events first"
+        )
+        raise InputError(msg)
 
 
 def score_jobs(config: SearchConfig, run: RunDirectory, table: Path, events_key: str) -> list[ScoreJob]:
@@ -122,12 +158,13 @@ def score_jobs(config: SearchConfig, run: RunDirectory, table: Path, events_key:
             f"the {len(mass)} events span {lowest:.0f} to {highest:.0f} GeV"
         )
         raise InputError(msg)
+    _require_counts(table)
     jobs = []
     for method in config.methods:
         features = choose_features(method, columns)
         windows = search_windows(config) if getattr(scorer_class(method.name), "uses_window", True) else [None]
         for window in windows:
-            name = f"{window.low:.0f}-{window.high:.0f}" if window else "all"
+            name = window_name(window) if window else "all"
             seed = seed_for(config.seed, method.title, name)
             described = (method.model_dump(), features, window and window.to_dict(), mass_range)
             key = digest(events_key, described, config.selection.folds, seed)
@@ -169,6 +206,17 @@ def _empty_region(job: ScoreJob, sample: Sample) -> str | None:
     return None
 
 
+def _working_points(scorer: CrossFit, sample: Sample, seed: int) -> dict[str, float]:
+    """Thresholds of the saved scorer (the mean over the folds), for use on new events with `AnomalySelection`.
+
+    They are set on events of this search, most of which each fold was trained on; the search's own selection is out of
+    fold and does not use them.
+    """
+    few = np.random.default_rng(seed).permutation(len(sample))[:_WORKING_POINT_EVENTS]
+    scores = scorer.score(sample.take(few))
+    return {f"{cut:g}": threshold(scores, cut) for cut in _WORKING_POINTS if cut * len(few) >= 10}
+
+
 def _work(job: ScoreJob) -> str:
     def work(folder: Path) -> None:
         rows, unscored, sample = _sample(job)
@@ -182,7 +230,8 @@ def _work(job: ScoreJob) -> str:
         result.scorer.save(folder / "scorer")
         tensors = {"rows": rows.astype(np.int64), "scores": result.scores, "fold": result.fold.astype(np.int64)}
         save_file(tensors, folder / "scores.safetensors")
-        write_json(folder / "facts.json", {**facts, "skipped": None})
+        points = _working_points(result.scorer, sample, job.seed)
+        write_json(folder / "facts.json", {**facts, "skipped": None, "working_points": points})
 
     job.unit.make(work)
     return job.folder.name
@@ -201,7 +250,16 @@ def score_stage(jobs: Sequence[ScoreJob], *, workers: int) -> None:
 
 
 def load_scores(job: ScoreJob) -> Scores:
-    """Scores of a finished unit."""
+    """Scores of a finished unit.
+
+    Raises
+    ------
+    IncompleteError
+        If the folder holds something else: another run has written into it.
+    """
+    if not job.unit.done:
+        msg = f"{job.folder} does not hold the scores that this run made; does another run write there? Run again"
+        raise IncompleteError(msg)
     facts = read_json(job.folder / "facts.json")
     if facts["skipped"]:
         nothing = np.zeros(0, dtype=np.int64)

@@ -11,11 +11,18 @@ import yaml
 
 from resonaut.analysis.config import SearchConfig
 from resonaut.analysis.events import EventStage, event_stage
-from resonaut.analysis.limits import LimitJob, limit_cuts, limit_jobs, limit_stage
+from resonaut.analysis.limits import LimitJob, limit_cuts, limit_jobs, limit_stage, limit_warnings
 from resonaut.analysis.outputs import draw_all
 from resonaut.analysis.report import write_report
 from resonaut.analysis.rundir import RunDirectory
-from resonaut.analysis.scoring import ScoreJob, load_scores, score_jobs, score_stage, search_windows
+from resonaut.analysis.scoring import (
+    ScoreJob,
+    load_scores,
+    score_jobs,
+    score_stage,
+    search_windows,
+    uses_labels,
+)
 from resonaut.analysis.spectra import excesses_of, scan_of, selections_of, write_spectra
 from resonaut.analysis.summary import build_summary
 from resonaut.files import atomic_path, write_json
@@ -43,7 +50,7 @@ class _Work:
             "total": time.perf_counter() - self.started,
         }
 
-    def warnings(self, scan: ScanResult) -> list[str]:
+    def warnings(self, config: SearchConfig, scan: ScanResult) -> list[str]:
         found = list(self.events.warnings)
         for job in self.scores:
             scores = load_scores(job)
@@ -51,6 +58,16 @@ class _Work:
                 found.append(f"{job.method.title}: {scores.unscored} events lack a feature and cannot be selected")
             if scores.skipped:
                 found.append(f"{job.method.title}: a window was skipped: {scores.skipped}")
+        for method in config.methods:
+            made = {e.cut for e in scan.entries if e.method == method.title}
+            for cut in set(config.selection.cuts) - made:
+                keeps = f"it would keep fewer than {config.selection.minimum_events} events"
+                found.append(
+                    f"{method.title}: the cut {100 * cut:g} % was not made, {keeps}; there is no limit after it"
+                )
+            if uses_labels(method):
+                found.append(f"{method.title} is trained on truth labels: this is a benchmark, not a search")
+        found += limit_warnings(self.limits)
         failed = [e for e in scan.entries if not e.ok]
         if failed:
             found.append(f"{len(failed)} of {len(scan.entries)} fits failed: those entries have no p-value")
@@ -99,8 +116,14 @@ def run_search(config: SearchConfig, base: Path, out: Path) -> Path:
         On bad input; everything that was finished stays in the run directory.
     """
     started = time.perf_counter()
-    run = RunDirectory(out)
-    run.summary.unlink(missing_ok=True)
+    run = RunDirectory(out.absolute())  # workers of a cluster may have another working directory
+    with run.lock():
+        return _run(config, base.absolute(), run, started)
+
+
+def _run(config: SearchConfig, base: Path, run: RunDirectory, started: float) -> Path:
+    run.clear_results()
+    _write_config(config, base, run)
     events = event_stage(config, base, run)
     jobs = score_jobs(config, run, events.table, events.key)
     score_stage(jobs, workers=config.workers)
@@ -120,11 +143,22 @@ def run_search(config: SearchConfig, base: Path, out: Path) -> Path:
         limit_jobs=limits_todo,
         limits=limits,
     )
-    with atomic_path(run.config) as temporary:
-        temporary.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     work = _Work(events, jobs, limits_todo, started)
     summary = build_summary(
-        config, events=events.summary, scan=scan, limits=limits, timings=work.timings(), warnings=work.warnings(scan)
+        config,
+        events=events.summary,
+        scan=scan,
+        limits=limits,
+        timings=work.timings(),
+        warnings=work.warnings(config, scan),
     )
     write_json(run.summary, summary)
-    return write_report(out)
+    return write_report(run.path)
+
+
+def _write_config(config: SearchConfig, base: Path, run: RunDirectory) -> None:
+    """Keep the config, defaults filled in and files by their whole names, so that it runs from anywhere."""
+    content = config.model_dump(mode="json")
+    content["input"]["files"] = [str(path) for path in config.resolved_files(base)]
+    with atomic_path(run.config) as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False))

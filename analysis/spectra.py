@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from resonaut.analysis.config import SearchConfig
-from resonaut.analysis.scoring import ScoreJob, load_scores, search_windows
+from resonaut.analysis.scoring import ScoreJob, load_scores, search_windows, window_name
 from resonaut.errors import ResonautError
 from resonaut.files import finite_or_none, write_json
 from resonaut.models import select
@@ -32,10 +33,12 @@ INCLUSIVE = "inclusive"
 
 
 def selection_name(selection: ScanInput) -> str:
-    """Name of a selection in ROOT files and folders: letters, digits and underscores."""
-    cut = f"{100 * selection.cut:g}".replace(".", "p")
-    window = f"{selection.window.low:.0f}_{selection.window.high:.0f}"
-    return f"{selection.method}_{window}_cut{cut}".replace("-", "_").replace(" ", "_")
+    """Name of a selection in ROOT files and folders: letters, digits and underscores.
+
+    Distinct selections have distinct names: the config refuses labels that differ in punctuation alone.
+    """
+    name = f"{selection.method}_{window_name(selection.window)}_cut{100 * selection.cut:g}"
+    return re.sub(r"\W", "_", name.replace(".", "p"))
 
 
 def selections_of(config: SearchConfig, jobs: Sequence[ScoreJob], table: Path) -> list[ScanInput]:

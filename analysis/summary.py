@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from resonaut.analysis.config import SearchConfig
+from resonaut.analysis.scoring import uses_labels
 from resonaut.files import finite_or_none
 from resonaut.stats import LimitResult, ScanEntry, ScanResult
 
@@ -16,7 +17,7 @@ __all__ = ("SCHEMA", "build_summary", "trials_corrected", "versions")
 
 SCHEMA = "resonaut.summary/1"
 _PACKAGES = (
-    "resonaut", "awkward", "coffea", "fastjet", "hist", "iminuit", "numba", "numpy", "pyhf", "scikit-learn", "scipy",
+    "resonaut", "awkward", "coffea", "hist", "iminuit", "numba", "numpy", "pyhf", "scikit-learn", "scipy",
     "torch", "uproot",
 )  # fmt: skip
 
@@ -27,9 +28,10 @@ def versions() -> dict[str, str]:
 
 
 def trials_corrected(local_p: float, trials: int) -> float:
-    """Upper bound on the probability that any of `trials` entries is as significant (Šidák, entries independent).
+    """Probability that any of `trials` independent entries is as significant (Šidák).
 
-    Overlapping windows and nested cuts are correlated, which makes the true global p-value smaller.
+    Overlapping windows and nested cuts are correlated, which makes the true global p-value smaller; local p-values after
+    a learnt cut that lean to small values would make it larger.
 
     Examples
     --------
@@ -55,7 +57,8 @@ def _entry(entry: ScanEntry) -> dict[str, Any]:
 
 
 def _limit(limit: LimitResult, luminosity: float | None) -> dict[str, Any]:
-    values = {"signal": limit.signal, "mass": limit.mass, "observed": limit.observed, "expected": list(limit.expected)}
+    values: dict[str, Any] = {"signal": limit.signal, "mass": limit.mass, "observed": limit.observed}
+    values |= {"expected": list(limit.expected), "status": limit.status, "cls_pyhf": limit.cls_pyhf}
     if luminosity:
         values["observed_fb"] = limit.observed / luminosity
         values["expected_fb"] = [e / luminosity for e in limit.expected]
@@ -86,6 +89,7 @@ def build_summary(
         "best_trials_corrected_p": trials_corrected(best.local_p, len(scan.entries)) if best else None,
         "limits": [_limit(r, luminosity) for r in limits],
         "timings": dict(timings),
+        "uses_labels": any(uses_labels(m) for m in config.methods),
         "warnings": list(warnings),
     }
     return dict(finite_or_none(content))

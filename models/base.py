@@ -27,6 +27,8 @@ class BaseScorer(ABC):
     name: ClassVar[str] = ""
     uses_window: ClassVar[bool] = True
     """False for a method that learns the same whatever the window: a search then fits it once."""
+    uses_labels: ClassVar[bool] = False
+    """True for references that are trained on truth: benchmarks, never a search."""
     features: tuple[str, ...]
     window_: Window | None = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -27,6 +27,8 @@ class Supervised(TreeScorer):
     arXiv:2109.00546 (CATHODE), section 3; arXiv:2307.11157, section 2.3.
     """
 
+    uses_labels: ClassVar[bool] = True
+
     def training_set(self, sample: Sample, window: Window | None) -> tuple[Sample, MaskArray, FloatArray]:
         """Labelled events of the signal region; signal is the target."""
         events = _signal_region(sample, window)
@@ -46,6 +48,8 @@ class Idealised(TreeScorer):
     ----------
     arXiv:2109.00546 (CATHODE), section 3; arXiv:2307.11157, section 2.3.
     """
+
+    uses_labels: ClassVar[bool] = True
 
     def training_set(self, sample: Sample, window: Window | None) -> tuple[Sample, MaskArray, FloatArray]:
         """Half of the signal region as data (the target), the background of the other half as template."""

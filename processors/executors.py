@@ -10,7 +10,7 @@ import coffea.util
 import loky
 from coffea.processor import DaskExecutor, FuturesExecutor, IterativeExecutor
 
-from resonaut.errors import ConfigError, MissingDependencyError, unknown_name
+from resonaut.errors import ConfigError, InputError, MissingDependencyError, unknown_name
 
 __all__ = ("EXECUTORS", "execute")
 
@@ -52,7 +52,12 @@ def _dask(items: Sequence[Any], function: Function, workers: int, scheduler: str
         msg = "the dask executor needs dask.distributed: pip install 'resonaut[dask]'"
         raise MissingDependencyError(msg) from error
     if scheduler is not None:
-        with Client(scheduler) as client:
+        try:
+            client = Client(scheduler)
+        except (OSError, ValueError) as error:
+            msg = f"no dask scheduler answers at {scheduler!r} ({error}): start one (`dask scheduler`) or mend the address"
+            raise InputError(msg) from error
+        with client:
             return DaskExecutor(client=client, retries=0, status=progress, **LABELS)(items, function, {})
     with (
         LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,

@@ -1,7 +1,7 @@
 """A saved anomaly scorer as a selection inside any coffea processor.
 
 selection = PackedSelection()
-AnomalySelection("runs/demo/scorer", DijetFeatures(), {"1%": 0.97}).add_to(selection, events)
+AnomalySelection("runs/demo/scores/cwola-trees/3371-3661/scorer", DijetFeatures(), {"1%": 0.97}).add_to(selection, events)
 tight = selection.all("1%")
 """
 

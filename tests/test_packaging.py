@@ -37,3 +37,11 @@ def test_pinned_set_covers_every_dependency() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
     assert names <= pinned
+
+
+def test_reported_versions_are_of_dependencies() -> None:
+    from resonaut.analysis.summary import versions
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {n.split(">=")[0] for n in project["dependencies"]} | {"python", "resonaut"}
+    assert set(versions()) <= needed

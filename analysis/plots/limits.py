@@ -37,10 +37,10 @@ def draw_limits(
         axes.fill_between(mass, expected[:, 1], expected[:, 3], color="#607641", label=r"Expected $\pm 1\sigma$")
         axes.plot(mass, expected[:, 2], "--", color="black", label="Expected (median)")
         axes.plot(mass, observed, "o-", color="black", markersize=4, label="Observed")
-        axes.set_yscale("log")
         finite = np.concatenate([observed, expected.ravel()])
         finite = finite[np.isfinite(finite) & (finite > 0)]
         if finite.size:
+            axes.set_yscale("log")
             axes.set_ylim(finite.min() / 2, finite.max() * 8)
         axes.set_xlabel("$m_{JJ}$ [GeV]")
         axes.set_ylabel(f"95 % CLs upper limit [{unit}]")

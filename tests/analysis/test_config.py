@@ -33,6 +33,20 @@ def test_a_minimal_config_is_enough() -> None:
         ({"input": {"files": ["a.h5"], "jets": {"radus": 1.0}}}, r"did you mean 'radius'"),
         ({"input": {"files": ["a.h5"], "cuts": {"pt": 1.0}}}, r"unknown key in input.cuts 'pt'"),
         ({"fit": {"function": "dijet44"}}, r"did you mean 'dijet4'"),
+        ({"fit": {"sqrts": 5000}}, r"scan.high = 5200 GeV must lie below"),
+        ({"limits": {"cuts": [0.05]}}, r"not among selection.cuts"),
+        ({"selection": {"cuts": []}}, r"selection.cuts"),
+        ({"methods": [{"name": "cwola-trees", "options": {"membrs": 3}}]}, r"did you mean 'members'"),
+        ({"methods": [{"name": "cwola-trees", "options": {"seed": 3}}]}, r"cannot set seed"),
+        ({"methods": [{"name": "cwola-trees", "features": ["m_h", "label"]}]}, r"label cannot be a feature"),
+        ({"methods": [{"name": "cwola-trees", "label": "../x"}]}, r"label"),
+        ({"methods": [{"name": "cwola-trees", "label": "inclusive"}]}, r"distinct labels"),
+        (
+            {"methods": [{"name": "cwola-trees", "label": "m.a"}, {"name": "cwola-trees", "label": "m-a"}]},
+            r"distinct labels",
+        ),
+        ({"input": {"files": ["a.h5"], "jets": {"radius": "big"}}}, r"input.jets has a value that cannot be used"),
+        ({"input": {"files": ["a.h5"], "executor": {"scheduler": "tcp://a:1"}}}, r"needs the dask executor"),
     ],
 )
 def test_a_wrong_config_says_what_is_wrong(change: dict[str, object], expected: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from resonaut.analysis import demo
 from resonaut.analysis.config import parse_config
 from resonaut.analysis.search import run_search
 from resonaut.errors import InputError
-from resonaut.processors import write_table
+from resonaut.processors import read_table, write_table
 
 FAST = {"members": 1, "max_iter": 20}
 
@@ -72,8 +73,11 @@ def test_the_injected_bump_is_the_largest_excess(toy_run: Path) -> None:
 
 def test_the_summary_keeps_its_schema(toy_run: Path) -> None:
     summary = json.loads((toy_run / "summary.json").read_text())
-    keys = {"schema", "config", "versions", "seed", "events", "windows", "best", "limits", "timings"}
-    assert keys <= set(summary)
+    documented = re.findall(
+        r"^\| `(\w+)` \|", (Path(__file__).parents[2] / "docs/summary.md").read_text(), flags=re.MULTILINE
+    )
+    assert set(summary) == set(documented) - {"method", "cut", "observed", "fit_status"}
+    assert summary["uses_labels"] is False
     assert summary["schema"] == "resonaut.summary/1"
     assert {"read", "used", "skipped"} <= set(summary["events"])
     entry = {"low", "high", "method", "cut", "observed", "expected", "expected_error", "local_p", "local_significance"}
@@ -99,6 +103,82 @@ def test_the_report_is_self_contained(toy_run: Path) -> None:
     assert html.count("data:image/png;base64,") >= 5
     plots = {p.suffix for p in (toy_run / "plots").iterdir()}
     assert plots == {".png", ".pdf", ".json"}
+
+
+def test_two_workers_give_what_one_gives(toy_run: Path, tmp_path: Path) -> None:
+    run_search(parse_config(config_of(["events.parquet"], workers=2)), toy_run.parent, tmp_path / "run")
+    ours, reference = (json.loads((p / "summary.json").read_text()) for p in (tmp_path / "run", toy_run))
+    assert ours["windows"] == reference["windows"]
+    assert ours["limits"] == reference["limits"]
+
+
+def test_another_config_in_the_same_folder_leaves_nothing_of_the_old_one(toy_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(toy_run, tmp_path / "run")
+    scan = {"low": 2800, "high": 5200, "bins": 30, "step": 4, "only": [4200]}
+    config = parse_config(config_of(["events.parquet"], scan=scan, limits=None))
+    run_search(config, toy_run.parent, tmp_path / "run")
+    drawn = {p.stem for p in (tmp_path / "run/plots").glob("*.png")}
+    assert drawn == {"pvalue_scan", "spectrum_cwola-trees_3816-4144", "spectrum_cwola-trees_4144-4501", "sic"} & drawn
+    assert "pvalue_scan" in drawn
+    assert not any(stem.startswith("limits") or "3371" in stem for stem in drawn)
+
+
+def test_the_config_of_a_run_runs_again_from_anywhere(
+    toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from resonaut.analysis.config import load_config
+
+    monkeypatch.chdir(tmp_path)
+    again = load_config(toy_run / "config.yaml")
+    assert again.resolved_files(tmp_path) == (toy_run.parent / "events.parquet",)
+
+
+def test_a_run_directory_is_for_one_run_at_a_time(toy_run: Path) -> None:
+    from resonaut.analysis.rundir import RunDirectory
+
+    with RunDirectory(toy_run).lock(), pytest.raises(InputError, match="another run is at work"):
+        run_search(parse_config(config_of(["events.parquet"])), toy_run.parent, toy_run)
+
+
+def test_windows_in_tev_do_not_share_folders(tmp_path: Path) -> None:
+    from resonaut.analysis.rundir import RunDirectory
+    from resonaut.analysis.scoring import score_jobs
+
+    table = tmp_path / "events.parquet"
+    mass = np.linspace(2.8, 5.2, 100)
+    write_table(table, {"mjj": mass, "a": mass, "b": mass, "weight": np.ones(100)})
+    config = parse_config(config_of(["x"], scan={"low": 2.8, "high": 5.2, "step": 1}, fit={"sqrts": 13.0}))
+    jobs = score_jobs(config, RunDirectory(tmp_path / "run"), table, "key")
+    assert len({job.folder for job in jobs}) == len(jobs) == 21
+
+
+def test_weighted_events_are_refused_before_the_training(tmp_path: Path) -> None:
+    table = {"mjj": np.linspace(3000, 5000, 500), "a": np.ones(500), "b": np.ones(500), "weight": np.full(500, 0.5)}
+    write_table(tmp_path / "events.parquet", table)
+    with pytest.raises(InputError, match="500 of 500 events have a weight other than 1"):
+        run_search(parse_config(config_of(["events.parquet"])), tmp_path, tmp_path / "run")
+
+
+def test_the_same_events_do_not_enter_twice(tmp_path: Path) -> None:
+    toy_table(tmp_path / "events.parquet", events=3000)
+    shutil.copy(tmp_path / "events.parquet", tmp_path / "copy.parquet")
+    with pytest.raises(InputError, match="would count twice"):
+        run_search(parse_config(config_of(["events.parquet", "copy.parquet"])), tmp_path, tmp_path / "run")
+
+
+def test_masses_that_are_nan_are_skipped_and_counted(tmp_path: Path) -> None:
+    from resonaut.analysis.events import event_stage
+    from resonaut.analysis.rundir import RunDirectory
+
+    mass = np.linspace(3000, 5000, 500)
+    mass[:3] = np.nan
+    write_table(tmp_path / "events.parquet", {"mjj": mass, "pt_j1": mass / 2})
+    files = ["events.parquet"]
+    config = parse_config(config_of(files, input={"files": files, "cuts": {"pt_j1": 2000}}))
+    stage = event_stage(config, tmp_path, RunDirectory(tmp_path / "run"))
+    assert (stage.summary["read"], stage.summary["used"], stage.summary["skipped"]) == (500, 497, 3)
+    assert stage.summary["reasons"] == {"mjj not finite": 3}
+    assert len(read_table(stage.table)) == np.count_nonzero(mass / 2 > 2000)
 
 
 def test_a_second_run_repeats_nothing_and_changes_nothing(toy_run: Path) -> None:
@@ -137,8 +217,6 @@ def test_a_killed_run_continues_and_gives_identical_results(toy_run: Path, tmp_p
 
 
 def test_events_without_a_feature_are_counted_and_reported(tmp_path: Path) -> None:
-    from resonaut.processors import read_table
-
     table = read_table(toy_table(tmp_path / "good.parquet", events=8000, bump=0))
     columns = {name: np.array(table[name]) for name in table.fields}
     columns["a"][:7] = np.nan
@@ -150,8 +228,6 @@ def test_events_without_a_feature_are_counted_and_reported(tmp_path: Path) -> No
 
 
 def test_an_empty_window_is_skipped_and_reported(tmp_path: Path) -> None:
-    from resonaut.processors import read_table
-
     table = read_table(toy_table(tmp_path / "all.parquet", events=9000, bump=0))
     columns = {name: np.array(table[name]) for name in table.fields}
     hole = (columns["mjj"] > 3370) & (columns["mjj"] < 3665)
