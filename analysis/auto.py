@@ -59,8 +59,8 @@ def find_mass_range(mass: npt.NDArray[np.float64], *, function: str = "dijet4", 
     for first in range(start, len(edges) - 14):
         fit = fit_background(make_spectrum(mass, edges[first:]), function=function, sqrts=sqrts)
         if fit.ok and fit.p_value > _GOOD_FIT:
-            first = min(first + _MARGIN, len(edges) - 15)
-            return ScanConfig(low=float(edges[first]), high=float(edges[-1]), bins=len(edges) - 1 - first)
+            low_bin = min(first + _MARGIN, len(edges) - 15)
+            return ScanConfig(low=float(edges[low_bin]), high=float(edges[-1]), bins=len(edges) - 1 - low_bin)
     msg = (
         f"no range above the peak of the spectrum ({edges[start]:.0f} GeV) is described by {function}: "
         "write a config with your own range and function (resonaut run)"

@@ -21,7 +21,8 @@ def masses(events: int, *, turn_on: float | None, seed: int = 1) -> np.ndarray:
 def test_the_range_starts_where_the_turn_on_is_over() -> None:
     scan = find_mass_range(masses(400_000, turn_on=2300))
     assert 2450 < scan.low < 3200  # at 2450 GeV the turn-on is at 82 %, at 2600 at 95 %
-    assert scan.high > 7000
+    # a hundred of 400,000 events lie above: (m / 1500 GeV)^-5.5 = 100 / 400,000
+    assert scan.high == pytest.approx(1500 * 4000 ** (1 / 5.5), rel=0.04)
 
 
 def test_without_a_turn_on_the_range_starts_at_the_peak() -> None:
