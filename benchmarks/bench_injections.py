@@ -1,6 +1,6 @@
 """Significance against S/B for CWoLa hunting and the autoencoder: figure 7 of arXiv:2104.02092 on other simulation.
 
-    python benchmarks/bench_injections.py FOLDER [--runs cwola-trees=3 cwola-nn=1 autoencoder=3]
+    python benchmarks/bench_injections.py FOLDER [--runs cwola-trees=3 cwola-nn=3 autoencoder=3]
 
 FOLDER holds `qcd_data.features.h5` and the two `sig_Zp3500_..._3prong.features.h5`. For each signal, S/B in the signal
 region 3371-3661 GeV and run (another random subset of the signal, another seed), the whole search is done in that
@@ -170,7 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument(
-        "--runs", nargs="+", default=["cwola-trees=3", "cwola-nn=1", "autoencoder=3"], metavar="METHOD=N"
+        "--runs", nargs="+", default=["cwola-trees=3", "cwola-nn=3", "autoencoder=3"], metavar="METHOD=N"
     )
     parser.add_argument("--cache", type=Path, default=Path("runs/injections"))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "injections.json")
