@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from resonaut.analysis.config import load_config, parse_config
+from resonaut.analysis.demo import demo_config
 from resonaut.errors import ConfigError, InputError
 
 MINIMAL = {"input": {"files": ["a.h5"]}, "scan": {"low": 2800, "high": 5200}}
@@ -73,3 +76,16 @@ def test_input_globs_are_expanded_and_empty_ones_are_errors(tmp_path: Path) -> N
     assert [p.name for p in config.resolved_files(tmp_path)] == ["a.h5", "b.h5"]
     with pytest.raises(InputError, match=r"'\*.root' matches no file"):
         parse_config({**MINIMAL, "input": {"files": ["*.root"]}}).resolved_files(tmp_path)
+
+
+def test_the_config_of_the_readme_is_valid() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    config = parse_config(yaml.safe_load(re.findall(r"```yaml\n(.*?)```", readme, flags=re.DOTALL)[0]))
+    assert [m.name for m in config.methods] == ["cwola-trees", "cwola-nn", "autoencoder"]
+
+
+def test_the_demo_leaves_its_signal_out_when_told_to() -> None:
+    with_signal, base = demo_config(signal=True)
+    without, _ = demo_config(signal=False)
+    left_out = set(with_signal.resolved_files(base)) - set(without.resolved_files(base))
+    assert {path.name for path in left_out} == {"signal_features.h5"}
