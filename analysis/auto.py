@@ -6,6 +6,7 @@ import logging
 import os
 from pathlib import Path
 
+import hist
 import numpy as np
 import numpy.typing as npt
 
@@ -14,7 +15,7 @@ from resonaut.analysis.events import event_stage
 from resonaut.analysis.rundir import RunDirectory
 from resonaut.errors import InputError
 from resonaut.processors import read_table
-from resonaut.stats import fit_background, log_edges, make_spectrum
+from resonaut.stats import Window, fit_background, log_edges, make_spectrum, sliding_windows
 
 __all__ = ("find_mass_range", "hunt_config")
 
@@ -26,11 +27,25 @@ _GOOD_FIT = 0.05
 _MARGIN = 2  # bins: four parameters can absorb the end of a turn-on
 
 
+def _described(spectrum: hist.Hist, edges: npt.NDArray[np.float64], function: str, sqrts: float) -> bool:
+    """Whether the function describes the spectrum, or all of it but one signal region.
+
+    A resonance must not be taken for a turn-on and put outside of its own search. A turn-on cannot hide behind a blinded
+    region: each has a sideband of three bins below it.
+    """
+    regions: list[Window | None] = [None, *sliding_windows(edges, step=2)]
+    for region in regions:
+        fit = fit_background(spectrum, region, function=function, sqrts=sqrts)
+        if fit.ok and fit.p_value > _GOOD_FIT:
+            return True
+    return False
+
+
 def find_mass_range(mass: npt.NDArray[np.float64], *, function: str = "dijet4", sqrts: float = 13000.0) -> ScanConfig:
     """Range in which the spectrum falls smoothly, and its windows.
 
     The range starts at the lowest edge above the peak of the spectrum from where the background function describes the
-    data (p > 0.05), and two bins more, so that a trigger or generator turn-on stays outside; it ends where a hundred events remain, so that
+    data (p > 0.05), one signal region aside where need be, and two bins more, so that a trigger or generator turn-on stays outside; it ends where a hundred events remain, so that
     the last window has events to learn from.
 
     Parameters
@@ -57,8 +72,7 @@ def find_mass_range(mass: npt.NDArray[np.float64], *, function: str = "dijet4", 
     counts = np.histogram(mass, edges)[0]
     start = int(np.argmax(counts / np.diff(edges))) + 1
     for first in range(start, len(edges) - 14):
-        fit = fit_background(make_spectrum(mass, edges[first:]), function=function, sqrts=sqrts)
-        if fit.ok and fit.p_value > _GOOD_FIT:
+        if _described(make_spectrum(mass, edges[first:]), edges[first:], function, sqrts):
             low_bin = min(first + _MARGIN, len(edges) - 15)
             return ScanConfig(low=float(edges[low_bin]), high=float(edges[-1]), bins=len(edges) - 1 - low_bin)
     msg = (

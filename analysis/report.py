@@ -12,6 +12,7 @@ from scipy.stats import norm
 
 from resonaut.analysis.plots.canvas import cut_name
 from resonaut.analysis.rundir import RunDirectory
+from resonaut.analysis.summary import SCHEMA
 from resonaut.errors import InputError
 from resonaut.files import atomic_path, read_json
 
@@ -74,6 +75,9 @@ def write_report(path: Path) -> Path:
     run = RunDirectory(path)
     if not run.summary.is_file():
         msg = f"{path} has no summary.json: finish the run first (resonaut run CONFIG --out {path})"
+        raise InputError(msg)
+    if not run.config.is_file() or read_json(run.summary).get("schema") != SCHEMA or not any(run.plots.glob("*.png")):
+        msg = f"{path} is not a whole run (config.yaml, plots/ and a summary of {SCHEMA}): start `resonaut run` again"
         raise InputError(msg)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(p=_p_text, z=_z_text, number=_number, cut=cut_name)

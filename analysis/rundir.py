@@ -39,9 +39,13 @@ class Unit:
 
     @property
     def done(self) -> bool:
-        """Whether the folder holds the finished work of this key."""
-        card = self.folder / _CARD
-        return card.is_file() and read_json(card).get("key") == self.key
+        """Whether the folder holds the finished work of this key, all of its files."""
+        try:
+            card = read_json(self.folder / _CARD)
+            whole = all((self.folder / name).stat().st_size == size for name, size in card["files"].items())
+            return whole and card["key"] == self.key
+        except (InputError, OSError, KeyError, TypeError, AttributeError):
+            return False  # no card, a damaged one, or files gone since: the work is made again
 
     @property
     def seconds(self) -> float:
@@ -61,7 +65,8 @@ class Unit:
         start = time.perf_counter()
         with atomic_dir(self.folder) as temporary:
             work(temporary)
-            write_json(temporary / _CARD, {"key": self.key, "seconds": time.perf_counter() - start})
+            files = {str(p.relative_to(temporary)): p.stat().st_size for p in temporary.rglob("*") if p.is_file()}
+            write_json(temporary / _CARD, {"key": self.key, "seconds": time.perf_counter() - start, "files": files})
         return True
 
 

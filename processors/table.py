@@ -87,6 +87,10 @@ def read_table(path: str | os.PathLike[str], columns: list[str] | None = None) -
         if lacking:
             msg = f"{os.fspath(path)}: lacks columns {lacking}; it has {file.schema_arrow.names}"
             raise InputError(msg)
+        chosen = file.schema_arrow if columns is None else [file.schema_arrow.field(name) for name in columns]
+        if nested := [field.name for field in chosen if pa.types.is_nested(field.type)]:
+            msg = f"{os.fspath(path)}: an event table has one number per event and column; {nested[:5]} are nested"
+            raise InputError(msg)
         try:
             table = file.read(columns)
         except (OSError, pa.ArrowInvalid) as error:

@@ -29,6 +29,12 @@ def test_without_a_turn_on_the_range_starts_at_the_peak() -> None:
     assert find_mass_range(masses(100_000, turn_on=None)).low < 1650
 
 
+def test_a_strong_resonance_is_not_taken_for_a_turn_on() -> None:
+    background = masses(100_000, turn_on=None)
+    bump = np.random.default_rng(3).normal(3000, 40, 600)  # about 19 standard deviations
+    assert find_mass_range(np.concatenate([background, bump])).low < 1700
+
+
 def test_a_spectrum_that_does_not_fall_smoothly_is_refused() -> None:
     rng = np.random.default_rng(2)
     comb = np.repeat(np.linspace(2000, 6000, 45), 3000) + rng.normal(0, 3, 135_000)

@@ -45,3 +45,15 @@ def test_a_file_in_the_place_of_the_run_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "run").touch()
     with pytest.raises(InputError, match="is a file"):
         RunDirectory(tmp_path / "run")
+
+
+def test_a_unit_that_lost_a_file_or_has_a_damaged_card_is_made_again(tmp_path: Path) -> None:
+    calls: list[int] = []
+    unit = RunDirectory(tmp_path).unit("a", "key")
+    unit.make(_count(calls))
+    (tmp_path / "a/result.txt").unlink()
+    assert unit.make(_count(calls))
+    for damaged in ("[]", "{", ""):
+        (tmp_path / "a/unit.json").write_text(damaged)
+        assert unit.make(_count(calls))
+    assert len(calls) == 5
