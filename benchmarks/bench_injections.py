@@ -35,7 +35,7 @@ CUTS = (0.1, 0.01, 0.001)
 EDGES = log_edges(2800.0, 5200.0, 30)
 WINDOW = Window(low=EDGES[9], high=EDGES[13], sb_low=EDGES[6], sb_high=EDGES[16])
 OPTIONS: dict[str, dict[str, Any]] = {
-    "cwola-trees": {},
+    "cwola-trees": {"members": 8},
     # A reduced nested cross-validation for two cores; the paper's is the default of the scorer.
     "cwola-nn": {"initialisations": 1, "epochs": 15, "patience": 8, "batch_size": 2048, "learning_rate": 2e-3},
     "autoencoder": {"members": 10},
