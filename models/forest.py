@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from resonaut.compiled import kernel
 from resonaut.errors import InputError
 from resonaut.models.sample import FloatArray
 from resonaut.models.storage import Tensors
@@ -132,7 +132,7 @@ _EMPTY = [
 ]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@kernel
 def _descend(
     matrix: FloatArray,
     roots: npt.NDArray[np.int32],

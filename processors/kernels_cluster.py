@@ -20,7 +20,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from resonaut.processors.compiled import kernel
+from resonaut.compiled import kernel
 
 __all__ = (
     "cluster_events",

@@ -10,7 +10,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from resonaut.processors.compiled import kernel
+from resonaut.compiled import kernel
 from resonaut.processors.kernels_cluster import BEAM, first_neighbours, merged, recombine, settled, smallest
 
 __all__ = ("jet_masses", "n_subjettiness", "soft_drop_masses")
