@@ -9,6 +9,7 @@ Background functions
     `choose_function`, `f_test`
 Fits
     `fit_background` -> `FitResult`; many spectra at once: `Design`, `fit_batch` -> `BatchFit`
+    Windows that slide over the spectrum: `sliding_fit` -> `SlidingFit`, `sliding_toys` -> `SlidingToys`
 Goodness of fit
     `pearson_chi2`, `deviance`, `kolmogorov_smirnov`, `poisson_significance`, `toy_goodness`
 Excesses
@@ -38,6 +39,7 @@ from resonaut.stats.goodness import deviance, kolmogorov_smirnov, pearson_chi2, 
 from resonaut.stats.limits import LimitResult, asymptotic_cls, limit_scan, pyhf_cls, upper_limit
 from resonaut.stats.scan import ScanEntry, ScanInput, ScanResult, scan, scan_windows
 from resonaut.stats.significance import ExcessResult, LocalPValues, local_p_value, local_p_values, on_off_p_value
+from resonaut.stats.sliding import SlidingFit, SlidingToys, sliding_fit, sliding_toys
 from resonaut.stats.spectrum import as_counts, make_spectrum
 from resonaut.stats.toys import GlobalPValue, ToyGoodness, global_p_value, toy_cls, toy_goodness, toy_upper_limit
 from resonaut.stats.windows import Window, log_edges, sliding_windows
@@ -59,6 +61,8 @@ __all__ = (
     "ScanEntry",
     "ScanInput",
     "ScanResult",
+    "SlidingFit",
+    "SlidingToys",
     "ToyGoodness",
     "Window",
     "as_counts",
@@ -87,6 +91,8 @@ __all__ = (
     "register_function",
     "scan",
     "scan_windows",
+    "sliding_fit",
+    "sliding_toys",
     "sliding_windows",
     "toy_cls",
     "toy_goodness",
