@@ -5,7 +5,7 @@ Windows
 Spectra
     `make_spectrum`, `as_counts`, `read_spectrum`, `write_root`, `write_csv`
 Background functions
-    `background_function`, `available_functions`, `register_function`, `BackgroundFunction`, `DIJET_FAMILY`,
+    `background_function`, `available_functions`, `register_function`, `BackgroundFunction`, `NonLinearFunction`, `DIJET_FAMILY`,
     `choose_function`, `f_test`
 Fits
     `fit_background` -> `FitResult`; many spectra at once: `Design`, `fit_batch` -> `BatchFit`
@@ -31,6 +31,7 @@ from resonaut.stats.functions import (
     DEFAULT_SQRTS,
     DIJET_FAMILY,
     BackgroundFunction,
+    NonLinearFunction,
     available_functions,
     background_function,
     register_function,
@@ -58,6 +59,7 @@ __all__ = (
     "GlobalPValue",
     "LimitResult",
     "LocalPValues",
+    "NonLinearFunction",
     "ScanEntry",
     "ScanInput",
     "ScanResult",
