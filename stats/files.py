@@ -1,36 +1,58 @@
-"""Spectra from and to files: ROOT histograms and CSV tables."""
+"""Spectra from files (ROOT, text tables, HEPData, pyhf) and to files (ROOT, CSV)."""
 
 from __future__ import annotations
 
 import csv
-import difflib
-import io
+import fnmatch
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import hist
 import numpy as np
+import numpy.typing as npt
 import uproot
 
-from resonaut.errors import InputError
-from resonaut.files import atomic_path
+from resonaut.errors import InputError, unknown_name
+from resonaut.files import atomic_path, read_json
+from resonaut.stats.hepdata import binned_table, find_table, read_hepdata
 from resonaut.stats.spectrum import Spectrum, as_counts
+from resonaut.stats.tables import bin_edges, count_spectrum, read_text_table
 
 __all__ = ("read_spectrum", "write_csv", "write_root")
 
-EDGE_TOLERANCE = 1e-6  # relative gap between neighbouring bins of a table
 
-
-def read_spectrum(source: str | os.PathLike[str]) -> hist.Hist:
-    """Read a spectrum from ``"file.root:name"`` or ``"table.csv"``.
+def read_spectrum(
+    source: str | os.PathLike[str],
+    *,
+    per_width: bool = False,
+    scale: float = 1.0,
+    fractional: bool = False,
+    edges: npt.ArrayLike | None = None,
+) -> hist.Hist:
+    """Read a spectrum of counts from ROOT, a text table, HEPData or a pyhf workspace.
 
     Parameters
     ----------
     source : str or path
-        A ROOT file and the histogram inside it (``"spectra.root:folder/mjj"``), or a CSV table with the columns low,
-        high, count (GeV; any column names, further columns are ignored, lines that start with # are comments).
+        - ``"file.root:folder/mjj"``: a one-dimensional ROOT histogram.
+        - ``"table.csv"`` or ``"table.csv:column"`` (.csv, .txt, .dat, .tsv): the columns low, high, count in GeV, separated by
+          commas, semicolons, tabs or spaces; without a column the first one after the edges. Header and comment lines are
+          allowed. Columns go by name or by number from 1, the edges not counted.
+        - ``"table.yaml"``, ``"submission.yaml:table"``, ``"submission.yaml:table:column"``, or the folder of a submission:
+          HEPData. Tables and columns go by name or number; with no column, the observed events are found or asked for.
+        - ``"workspace.json:channel"``: the observed events of a channel of a pyhf workspace; a pattern such as ``bin*`` joins
+          channels. Needs `edges`.
+    per_width : bool
+        Whether a table's values are per GeV; each is multiplied by the width of its bin.
+    scale : float
+        Factor from a table's values to events: 139e3 for pb and 139/fb, 139 for pb/TeV (with `per_width`).
+    fractional : bool
+        Whether fractions of events are taken, as in an expectation; observed counts are whole.
+    edges : array_like of shape (bins + 1,), optional
+        GeV; for pyhf workspaces, which hold no edges.
 
     Returns
     -------
@@ -40,39 +62,106 @@ def read_spectrum(source: str | os.PathLike[str]) -> hist.Hist:
     Raises
     ------
     InputError
-        If the file or the histogram is missing, truncated or not a spectrum; the message holds the nearest names.
+        If the file, table, column or histogram is missing, damaged or not a spectrum of events: gaps, edges out of order,
+        NaN, negative or fractional counts. The message holds the nearest names.
+
+    Examples
+    --------
+    >>> spectrum = read_spectrum("tests/stats/data/atlas_37ifb_mjj.csv")
+    >>> int(spectrum.sum()), float(spectrum.axes[0].edges[0])
+    (7533435, 1100.0)
     """
-    text = os.fspath(source)
-    if text.endswith((".csv", ".txt", ".dat")):
-        return _read_csv(Path(text))
-    path, _, name = text.rpartition(":")
-    if not path or not name:
-        msg = f"spectrum source got {text!r}, expected 'file.root:histogram' or 'table.csv'"
+    path, kind, selector = _split_source(os.fspath(source))
+    if kind == "json":
+        return _read_pyhf(path, selector, edges)
+    if kind not in _TEXT and kind != "yaml":
+        return _read_root(path, selector, fractional=fractional)
+    if kind in _TEXT:
+        table, column = read_text_table(_existing(path)), selector or None
+    else:
+        found, column = find_table(read_hepdata(path), selector, str(path))
+        table = binned_table(found, str(path))
+    name = table.pick(column)
+    where = f"{table.source}:{name}"
+    unit = table.units.get(name, "")
+    return count_spectrum(
+        table.values(name), table.edges, where, per_width=per_width, scale=scale, fractional=fractional, unit=unit
+    )
+
+
+_TEXT = ("csv", "txt", "dat", "tsv")
+_SOURCE = re.compile(
+    r"^(?P<path>.*?\.(?P<kind>root|csv|txt|dat|tsv|ya?ml|json))(?::(?P<rest>.*))?$", re.IGNORECASE | re.DOTALL
+)
+
+
+def _split_source(text: str) -> tuple[Path, str, str]:
+    """Path, kind of file, and what follows the colon."""
+    path, colon, name = text.rpartition(":")
+    folder, _, table = text.partition(":")
+    if match := _SOURCE.match(text):
+        kind = match["kind"].lower().replace("yml", "yaml")
+        return Path(match["path"]), kind, match["rest"] or ""
+    if Path(folder, "submission.yaml").is_file():
+        return Path(folder, "submission.yaml"), "yaml", table
+    if not colon or not path or not name:
+        msg = f"spectrum source got {text!r}, expected 'file.root:histogram', 'table.csv', 'table.yaml' (HEPData) or 'workspace.json:channel'"
         raise InputError(msg)
-    return _read_root(Path(path), name)
+    return Path(path), "root", name
 
 
-def _read_root(path: Path, name: str) -> hist.Hist:
+def _histogram_names(file: Any) -> list[str]:
+    names = file.classnames(cycle=False)
+    return sorted(name for name, kind in names.items() if kind.startswith("TH1"))
+
+
+def _existing(path: Path) -> Path:
     if not path.is_file():
         msg = f"file not found: {path}"
         raise InputError(msg)
+    return path
+
+
+def _read_pyhf(path: Path, pattern: str, edges: npt.ArrayLike | None) -> hist.Hist:
+    """Observed counts of the channels that a pattern matches, joined in their order."""
+    content = read_json(_existing(path))
+    try:
+        observed = {str(entry["name"]): [float(n) for n in entry["data"]] for entry in content["observations"]}
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"{path} is not a pyhf workspace ({type(error).__name__}: {error}), expected 'observations' with name and data"
+        raise InputError(msg) from error
+    chosen = [pattern] if pattern in observed else fnmatch.filter(observed, pattern)
+    if not chosen:
+        raise InputError(f"{path}: " + unknown_name("channel", pattern, observed))
+    counts = np.array([n for name in chosen for n in observed[name]])
+    if edges is None:
+        msg = f"{path} holds {len(counts)} bins without their edges: pass edges= with {len(counts) + 1} values in GeV"
+        raise InputError(msg)
+    bounds = np.asarray(edges, dtype=np.float64)
+    if bounds.shape != (len(counts) + 1,):
+        msg = f"{path}:{pattern} has {len(counts)} bins, got {bounds.size} edges, expected {len(counts) + 1}"
+        raise InputError(msg)
+    return count_spectrum(counts, bin_edges(bounds[:-1], bounds[1:], str(path)), f"{path}:{pattern}")
+
+
+def _read_root(path: Path, name: str, *, fractional: bool) -> hist.Hist:
+    _existing(path)
     try:
         with uproot.open(path) as file:
             missing = file.file.fEND - path.stat().st_size
             if missing > 0:
                 msg = f"{path} is truncated: {missing} bytes are missing at its end; fetch it again"
                 raise InputError(msg)
-            names = [key for key in file.keys(cycle=False) if file.classnames().get(f"{key};1", "TH").startswith("TH")]
-            if name.partition(";")[0] not in file.keys(cycle=False):
-                close = difflib.get_close_matches(name, names, n=2, cutoff=0.4)
-                hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-                msg = f"{path} has no histogram {name!r}: {hint}Histograms: {', '.join(sorted(names)) or 'none'}"
+            if not name:
+                msg = f"{path} needs the name of a histogram ({path}:NAME): {', '.join(_histogram_names(file)) or 'it has none'}"
                 raise InputError(msg)
+            if name.partition(";")[0] not in file.keys(cycle=False):
+                raise InputError(f"{path}: " + unknown_name("histogram", name, _histogram_names(file)))
             found = file[name]
             if not hasattr(found, "to_hist"):
                 msg = f"{path}:{name} is a {type(found).__name__}, expected a one-dimensional histogram"
                 raise InputError(msg)
-            return _as_mass_hist(found)
+            return _as_mass_hist(found, f"{path}:{name}", fractional=fractional)
     except InputError:
         raise
     except Exception as error:  # uproot raises many kinds for damaged files; all mean the same here
@@ -80,48 +169,13 @@ def _read_root(path: Path, name: str) -> hist.Hist:
         raise InputError(msg) from error
 
 
-def _as_mass_hist(found: Any) -> hist.Hist:
+def _as_mass_hist(found: Any, source: str, *, fractional: bool) -> hist.Hist:
     counts, edges, variances = as_counts(found)
+    if variances is None or np.array_equal(variances, counts):
+        return count_spectrum(counts, edges, source, fractional=fractional)
     axis = hist.axis.Variable(edges, name="mass", label="Mass [GeV]")
-    weighted = variances is not None and not np.array_equal(variances, counts)
-    if not weighted:
-        result = hist.Hist(axis, storage=hist.storage.Double())
-        result.view()[...] = counts
-        return result
     result = hist.Hist(axis, storage=hist.storage.Weight())
     result.view()["value"], result.view()["variance"] = counts, variances
-    return result
-
-
-def _read_csv(path: Path) -> hist.Hist:
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path} could not be read: {error}"
-        raise InputError(msg) from error
-    rows: list[tuple[float, float, float]] = []
-    for number, row in enumerate(csv.reader(io.StringIO(text)), start=1):
-        if not row or not "".join(row).strip() or row[0].lstrip().startswith("#"):
-            continue
-        try:
-            low, high, count = (float(cell) for cell in row[:3])
-        except ValueError as error:
-            if not rows:
-                continue  # the header
-            msg = f"{path} line {number} got {','.join(row)!r}, expected low, high, count"
-            raise InputError(msg) from error
-        rows.append((low, high, count))
-    if not rows:
-        msg = f"{path} holds no rows of low, high, count"
-        raise InputError(msg)
-    table = np.array(rows)
-    if not np.allclose(table[1:, 0], table[:-1, 1], rtol=EDGE_TOLERANCE, atol=0.0):
-        first = int((~np.isclose(table[1:, 0], table[:-1, 1], rtol=EDGE_TOLERANCE)).argmax())
-        msg = f"{path} has a gap or an overlap after bin {first} ({table[first, 1]:.6g}, {table[first + 1, 0]:.6g} GeV)"
-        raise InputError(msg)
-    counts, edges, _ = as_counts((table[:, 2], np.append(table[:, 0], table[-1, 1])))
-    result = hist.Hist(hist.axis.Variable(edges, name="mass", label="Mass [GeV]"), storage=hist.storage.Double())
-    result.view()[...] = counts
     return result
 
 
