@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -111,11 +111,22 @@ class Design:
         expected : ndarray of shape (spectra, bins)
         jacobian : ndarray of shape (spectra, bins, parameters)
         """
-        flat = self.basis.reshape(-1, self.n_parameters)
-        exponent = np.clip(theta @ flat.T, -700.0, 700.0)
-        value = np.exp(exponent).reshape(len(theta), *self.weights.shape) * self.weights
+        value = self._at_nodes(theta)
         jacobian = np.matmul(value.transpose(1, 0, 2), self.basis).transpose(1, 0, 2)
         return value.sum(axis=2), jacobian
+
+    def counts(self, theta: FloatArray) -> FloatArray:
+        """Expected counts alone, shape (spectra, bins)."""
+        return np.asarray(self._at_nodes(theta).sum(axis=2))
+
+    def _at_nodes(self, theta: FloatArray) -> FloatArray:
+        flat = self.basis.reshape(-1, self.n_parameters)
+        exponent = np.clip(theta @ flat.T, -700.0, 700.0)
+        return np.asarray(np.exp(exponent).reshape(len(theta), *self.weights.shape) * self.weights)
+
+    def part(self, bins: BoolArray) -> Design:
+        """The same basis on some of the bins, for predictions there; its edges stay those of all bins."""
+        return replace(self, basis=self.basis[bins], weights=self.weights[bins])
 
 
 def _importance(importance: npt.ArrayLike | None, bins: int, parameters: int) -> FloatArray:

@@ -248,7 +248,7 @@ def _exposure_ratio(null: BatchFit, region: Region) -> FloatArray:
     """tau = b0 / sigma0^2: the sideband exposure, in units of the signal region's, that would know b0 as well."""
     jacobian, mu = null.jacobian[:, region.fitted], np.maximum(null.expected[:, region.fitted], 1e-300)
     information = np.matmul((jacobian / mu[..., None]).transpose(0, 2, 1), jacobian)
-    covariance = covariance_from(information, mu.sum(axis=1))[0]
+    covariance = covariance_from(information, mu.sum(axis=1), information.shape[1])
     gradient = null.jacobian[:, region.blinded].sum(axis=1)
     variance = np.einsum("np,npq,nq->n", gradient, covariance, gradient)
     b0 = null.expected[:, region.blinded].sum(axis=1)
