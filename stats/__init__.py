@@ -6,12 +6,13 @@ Spectra
     `make_spectrum`, `as_counts`, `read_spectrum`, `write_root`, `write_csv`
 Background functions
     `background_function`, `available_functions`, `register_function`, `BackgroundFunction`, `NonLinearFunction`, `DIJET_FAMILY`,
-    `choose_function`, `f_test`
+    `choose_function`, `f_test`, `f_test_toys`
 Fits
     `fit_background` -> `FitResult`; many spectra at once: `Design`, `fit_batch` -> `BatchFit`
     Windows that slide over the spectrum: `sliding_fit` -> `SlidingFit`, `sliding_toys` -> `SlidingToys`
 Goodness of fit
-    `pearson_chi2`, `deviance`, `kolmogorov_smirnov`, `poisson_significance`, `toy_goodness`
+    `pearson_chi2`, `cms_chi2`, `neyman_chi2`, `deviance`, `deviance_chi2` -> `ChiSquare`; `kolmogorov_smirnov`,
+    `poisson_significance`, `poisson_interval`, `toy_goodness`
 Excesses
     `local_p_value` -> `ExcessResult`; many spectra: `local_p_values`; `on_off_p_value`;
     `scan`, `scan_windows` -> `ScanResult`; `global_p_value`
@@ -23,7 +24,7 @@ Limits
 from __future__ import annotations
 
 from resonaut.stats.batched import BatchFit, fit_batch
-from resonaut.stats.choice import FunctionChoice, choose_function, f_test
+from resonaut.stats.choice import FTestToys, FunctionChoice, choose_function, f_test, f_test_toys
 from resonaut.stats.design import Design
 from resonaut.stats.files import read_spectrum, write_csv, write_root
 from resonaut.stats.fit import FitResult, fit_background
@@ -36,7 +37,17 @@ from resonaut.stats.functions import (
     background_function,
     register_function,
 )
-from resonaut.stats.goodness import deviance, kolmogorov_smirnov, pearson_chi2, poisson_significance
+from resonaut.stats.goodness import (
+    ChiSquare,
+    cms_chi2,
+    deviance,
+    deviance_chi2,
+    kolmogorov_smirnov,
+    neyman_chi2,
+    pearson_chi2,
+    poisson_interval,
+    poisson_significance,
+)
 from resonaut.stats.limits import LimitResult, asymptotic_cls, limit_scan, pyhf_cls, upper_limit
 from resonaut.stats.scan import ScanEntry, ScanInput, ScanResult, scan, scan_windows
 from resonaut.stats.significance import ExcessResult, LocalPValues, local_p_value, local_p_values, on_off_p_value
@@ -52,8 +63,10 @@ __all__ = (
     "MODIFIER_SETTINGS",
     "BackgroundFunction",
     "BatchFit",
+    "ChiSquare",
     "Design",
     "ExcessResult",
+    "FTestToys",
     "FitResult",
     "FunctionChoice",
     "GlobalPValue",
@@ -73,8 +86,11 @@ __all__ = (
     "background_function",
     "build_workspace",
     "choose_function",
+    "cms_chi2",
     "deviance",
+    "deviance_chi2",
     "f_test",
+    "f_test_toys",
     "fit_background",
     "fit_batch",
     "gaussian_template",
@@ -85,8 +101,10 @@ __all__ = (
     "local_p_values",
     "log_edges",
     "make_spectrum",
+    "neyman_chi2",
     "on_off_p_value",
     "pearson_chi2",
+    "poisson_interval",
     "poisson_significance",
     "pyhf_cls",
     "read_spectrum",

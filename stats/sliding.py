@@ -13,16 +13,17 @@ parameters that the procedure is worth, the trace of A.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from resonaut.errors import ConfigError, FitError, InputError
+from resonaut.errors import ConfigError, FitError
 from resonaut.stats.functions import DEFAULT_SQRTS, background_function
 from resonaut.stats.goodness import pearson_chi2, poisson_significance
+from resonaut.stats.records import plain, restore
 from resonaut.stats.regions import fit_region
 from resonaut.stats.spectrum import Spectrum, poisson_counts
 from resonaut.stats.stitching import Stitching, default_half_widths
@@ -144,9 +145,7 @@ class SlidingFit:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for JSON."""
-        content = {field.name: getattr(self, field.name) for field in fields(self)}
-        content["half_widths"] = list(self.half_widths)
-        return {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in content.items()}
+        return plain(self)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> SlidingFit:
@@ -157,17 +156,8 @@ class SlidingFit:
         InputError
             If a key is missing or unknown.
         """
-        names = {field.name for field in fields(cls)}
-        if set(content) != names:
-            msg = f"sliding fit got keys that differ from the expected ones in {sorted(set(content) ^ names)}"
-            raise InputError(msg)
-        values = dict(content)
-        for name in ("edges", "counts", "expected", "influence", "p_value"):
-            values[name] = np.array(values[name], dtype=np.float64)
-        values["mask"] = np.array(values["mask"], dtype=bool)
-        values["half_width"] = np.array(values["half_width"], dtype=np.int64)
-        values["half_widths"] = tuple(values["half_widths"])
-        return cls(**values)
+        arrays = dict.fromkeys(("edges", "counts", "expected", "influence", "p_value"), float)
+        return restore(cls, content, arrays={**arrays, "mask": bool, "half_width": int}, tuples=("half_widths",))
 
 
 def sliding_fit(
@@ -289,8 +279,18 @@ class SlidingToys:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for JSON."""
-        content = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in content.items()}
+        return plain(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> SlidingToys:
+        """Inverse of `to_dict`.
+
+        Raises
+        ------
+        InputError
+            If a key is missing or unknown.
+        """
+        return restore(cls, content, arrays=dict.fromkeys(("deviances", "mean", "spread"), float))
 
 
 def sliding_toys(fit: SlidingFit, *, toys: int = 500, seed: int = 0) -> SlidingToys:

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from resonaut.errors import ConfigError, InputError
-from resonaut.stats import choose_function, f_test, fit_background, read_spectrum
+from resonaut.stats import FTestToys, choose_function, f_test, f_test_toys, fit_background, read_spectrum
 from resonaut.stats.choice import choose_functions
 
 
@@ -73,3 +73,63 @@ def test_bad_candidates_are_refused(paper_edges):
         choose_function((counts, paper_edges), threshold=0.0)
     with pytest.raises(InputError, match="2 bins to fit, expected at least 3"):
         choose_function((counts[:2], paper_edges[:3]))
+
+
+def test_cms_low_mass_needs_five_parameters_with_toys(reference_data):
+    """507 million events: 8.37 units of deviance for the fifth parameter (published chi2: 20.3 for 20 with five)."""
+    spectrum = read_spectrum(reference_data / "reference/stats/cmsdijet/cms_27ifb_lowmass_calo.csv")
+    choice = choose_function(spectrum, toys=400, seed=1)
+    assert choice.function == "dijet5"
+    test = f_test_toys(spectrum, "dijet4", "dijet5", toys=400, seed=1)
+    assert test.failed == 0
+    # without overdispersion in the toys, the statistic is nearly a chi2 of one degree of freedom
+    assert test.p_value == pytest.approx(stats.chi2.sf(8.37, 1), abs=0.008)
+
+
+@pytest.mark.parametrize(
+    ("table", "function"), [("cms_36ifb_highmass", "dijet4"), ("cms_12p9ifb_lowmass_calo", "dijet4")]
+)
+def test_cms_published_orders(reference_data, table, function):
+    """arXiv:1806.00843 (high mass) and arXiv:1611.03568 (low mass) were fitted with four parameters."""
+    spectrum = read_spectrum(reference_data / f"reference/stats/cmsdijet/{table}.csv")
+    assert choose_function(spectrum).function == function
+    assert choose_function(spectrum, toys=300).function == function
+
+
+def test_atlas_37_needs_three(published_data):
+    """Published with three parameters in sliding windows and with four in one fit (arXiv:1703.09127)."""
+    spectrum = read_spectrum(published_data / "atlas_37ifb_mjj.csv")
+    assert choose_function(spectrum, toys=300).function == "dijet3"
+    assert f_test_toys(spectrum, "dijet3", "dijet4", toys=300).asymptotic_p_value == pytest.approx(0.1035, abs=2e-3)
+
+
+def test_toys_of_an_exact_f_test_follow_f(cms_137):
+    """Millions of events: F is nearly distributed as chi2 per added parameter, which bounds the F distribution."""
+    test = f_test_toys(cms_137, "dijet3", "dijet4", toys=500, seed=4)
+    p = stats.kstest(test.statistics, lambda f: stats.f.cdf(f, 1, 38)).pvalue
+    assert p > 0.01
+    again = FTestToys.from_dict(test.to_dict())
+    assert again.to_dict() == test.to_dict()
+    choice = choose_function(cms_137, toys=20)
+    assert type(choice).from_dict(choice.to_dict()) == choice
+    assert choice.toys == 20
+
+
+def test_toys_calibrate_sparse_spectra(paper_edges, falling):
+    """Toys through `f_test_toys`: superfluous parameters are found significant at the rate of the threshold."""
+    rng = np.random.default_rng(8)
+    truth = fit_background((300 * falling, paper_edges), function="dijet3").expected
+    p = [
+        f_test_toys((rng.poisson(truth), paper_edges), "dijet3", "dijet4", toys=99, seed=k).p_value for k in range(150)
+    ]
+    assert np.mean(np.array(p) <= 0.1) == pytest.approx(0.1, abs=0.075)
+    assert np.mean(p) == pytest.approx(0.5, abs=0.08)
+
+
+def test_bad_f_tests_are_refused(cms_137):
+    with pytest.raises(ConfigError, match="smaller function first"):
+        f_test_toys(cms_137, "dijet4", "dijet3")
+    with pytest.raises(ConfigError, match="at least one toy"):
+        f_test_toys(cms_137, "dijet3", "dijet4", toys=0)
+    with pytest.raises(InputError, match="keys that differ"):
+        FTestToys.from_dict({"small": "dijet3"})
