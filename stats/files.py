@@ -17,6 +17,7 @@ import uproot
 
 from resonaut.errors import InputError, unknown_name
 from resonaut.files import atomic_path, read_json
+from resonaut.stats.fit import FitResult
 from resonaut.stats.hepdata import binned_table, find_table, read_hepdata
 from resonaut.stats.spectrum import Spectrum, as_counts
 from resonaut.stats.tables import bin_edges, count_spectrum, read_text_table
@@ -209,19 +210,35 @@ def write_csv(path: str | os.PathLike[str], spectrum: Spectrum, columns: Mapping
         writer.writerows(table)
 
 
-def write_root(path: str | os.PathLike[str], histograms: Mapping[str, Spectrum]) -> None:
-    """Write spectra as ROOT histograms (TH1D), whole or not at all.
+def write_root(path: str | os.PathLike[str], histograms: Mapping[str, Spectrum | FitResult]) -> None:
+    """Write spectra and fits as ROOT histograms (TH1D), whole or not at all.
 
     Parameters
     ----------
     path : path
-    histograms : mapping of str to Spectrum
-        Names in the file; "folder/name" makes folders.
+    histograms : mapping of str to Spectrum or FitResult
+        Names in the file; "folder/name" makes folders. A fit becomes a folder with "observed", "expected" (its bin
+        errors are those of the fit), "expected_up" and "expected_down" (one standard deviation).
     """
     contents: dict[str, Any] = {}
-    for name, spectrum in histograms.items():
-        counts, edges, _ = as_counts(spectrum)
-        contents[name] = spectrum if isinstance(spectrum, hist.Hist) else (counts, edges)
+    for name, content in histograms.items():
+        if isinstance(content, FitResult):
+            contents |= {f"{name}/{part}": spectrum for part, spectrum in _fit_histograms(content).items()}
+        else:
+            counts, edges, _ = as_counts(content)
+            contents[name] = content if isinstance(content, hist.Hist) else (counts, edges)
     with atomic_path(path) as temporary, uproot.recreate(temporary) as file:
         for name, content in contents.items():
             file[name] = content
+
+
+def _fit_histograms(fit: FitResult) -> dict[str, Spectrum]:
+    axis = hist.axis.Variable(fit.edges, name="mass", label="Mass [GeV]")
+    expected = hist.Hist(axis, storage=hist.storage.Weight())
+    expected.view()["value"], expected.view()["variance"] = fit.expected, fit.expected_error**2
+    return {
+        "observed": (fit.counts, fit.edges),
+        "expected": expected,
+        "expected_up": (fit.expected + fit.expected_error, fit.edges),
+        "expected_down": (np.maximum(fit.expected - fit.expected_error, 0.0), fit.edges),
+    }

@@ -1,0 +1,184 @@
+"""Results to HEPData, JSON and ROOT: accepted by HEPData's validator, and read back equal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uproot
+import yaml
+
+from resonaut.errors import InputError
+from resonaut.stats import (
+    FitResult,
+    LimitResult,
+    ScanResult,
+    covariance_table,
+    fit_background,
+    global_p_value,
+    local_p_value,
+    read_hepdata,
+    read_result,
+    read_spectrum,
+    scan_windows,
+    sliding_windows,
+    write_hepdata,
+    write_result,
+    write_root,
+)
+
+validators = pytest.importorskip("hepdata_validator.full_submission_validator")
+
+NAN = float("nan")
+LIMITS = (
+    LimitResult("qq", 3000.0, 12.5, (5.0, 7.25, 10.0, 14.5, 19.0), "events", 1.0, 0.95, 0.05, "converged", "dijet4"),
+    LimitResult("qq", 4000.0, 6.5, (2.0, 3.25, 4.0, 6.5, 9.0), "events", 0.0, 0.95, NAN, "converged", "dijet4"),
+    LimitResult("qq", 9000.0, NAN, (NAN,) * 5, "events", NAN, 0.95, NAN, "failed: no bins", "dijet4"),
+    LimitResult("gg", 3000.0, 22.5, (9.0, 11.0, 15.0, 20.5, 29.0), "events", 1.0, 0.95, 0.05, "converged", "dijet4"),
+)
+
+
+@pytest.fixture(scope="module")
+def fit(published_data: Path) -> FitResult:
+    return fit_background(read_spectrum(published_data / "cms_137ifb_wide_dijet_mjj.csv"))
+
+
+@pytest.fixture(scope="module")
+def scanned(fit: FitResult) -> ScanResult:
+    return scan_windows((fit.counts, fit.edges), sliding_windows(fit.edges, step=6))
+
+
+def complaints(folder: Path) -> list[str]:
+    """What HEPData's own validator has to say about a submission."""
+    validator = validators.FullSubmissionValidator(autoload_remote_schemas=False)
+    valid = validator.validate(directory=str(folder))
+    found = [message.message for messages in validator.get_messages().values() for message in messages]
+    assert valid == (not found)
+    return found
+
+
+def test_the_validator_finds_a_fault(tmp_path: Path, fit: FitResult) -> None:
+    write_hepdata(tmp_path, fit)
+    file = tmp_path / "mass_spectrum.yaml"
+    file.write_text(file.read_text().replace("low:", "lower:", 1))
+    assert complaints(tmp_path)
+
+
+def test_fit_goes_to_hepdata_and_back(tmp_path: Path, fit: FitResult) -> None:
+    files = write_hepdata(
+        tmp_path, {"CMS": fit}, comment="A test", keywords={"reactions": ["P P --> JET JET X"]}, bin_covariance=True
+    )
+    assert complaints(tmp_path) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in files)
+    back = read_spectrum(f"{tmp_path}:CMS: Mass spectrum")
+    assert back.values().tolist() == fit.counts.tolist()
+    assert back.axes[0].edges.tolist() == fit.edges.tolist()
+    expected = read_spectrum(f"{tmp_path}/submission.yaml:CMS: Mass spectrum:Expected events", fractional=True)
+    assert expected.values().tolist() == fit.expected.tolist()
+    spectrum, parameters, covariance, bins = read_hepdata(tmp_path)
+    assert spectrum.dependent[1].errors["fit"].tolist() == fit.expected_error.tolist()
+    assert spectrum.keywords == {"cmenergies": [13000.0], "reactions": ["P P --> JET JET X"]}
+    assert dict(zip(parameters.independent[0].values, parameters.dependent[0].values, strict=True)) == fit.parameters
+    assert np.asarray(covariance.dependent[0].values).reshape(4, 4).tolist() == fit.covariance.tolist()
+    matrix = np.asarray(bins.dependent[0].values).reshape(len(fit.counts), -1)
+    np.testing.assert_allclose(np.sqrt(np.diagonal(matrix)), fit.expected_error, rtol=1e-9)
+
+
+def test_scan_goes_to_hepdata_and_back(tmp_path: Path, scanned: ScanResult) -> None:
+    write_hepdata(tmp_path, scanned)
+    assert complaints(tmp_path) == []
+    (table,) = read_hepdata(tmp_path)
+    columns = {variable.name: np.asarray(variable.values).tolist() for variable in table.dependent}
+    assert columns["Local p-value"] == [entry.local_p for entry in scanned.entries]
+    assert np.asarray(table.independent[0].values).tolist() == [[e.low, e.high] for e in scanned.entries]
+    assert table.dependent[3].errors["fit"].tolist() == [entry.expected_error for entry in scanned.entries]
+
+
+def test_limits_go_to_hepdata_and_back(tmp_path: Path) -> None:
+    write_hepdata(tmp_path, LIMITS)
+    assert complaints(tmp_path) == []
+    qq, gg = read_hepdata(tmp_path)
+    observed, expected = (np.asarray(variable.values) for variable in qq.dependent)
+    np.testing.assert_array_equal(observed, [12.5, 6.5, NAN])
+    np.testing.assert_array_equal(expected, [10.0, 4.0, NAN])
+    bands = qq.dependent[1].errors
+    np.testing.assert_allclose(expected[:2, None] + bands["1 s.d."][:2], [[7.25, 14.5], [3.25, 6.5]])
+    np.testing.assert_allclose(expected[:2, None] + bands["2 s.d."][:2], [[5.0, 19.0], [2.0, 9.0]])
+    assert gg.dependent[0].qualifiers["Signal"] == "gg"
+
+
+def test_names_stay_within_the_schema_and_apart(tmp_path: Path, fit: FitResult) -> None:
+    long = "a very long name of a search that nobody would want to see in a table of HEPData"
+    write_hepdata(tmp_path, {long: [fit, fit]})
+    assert complaints(tmp_path) == []
+    names = [
+        document["name"]
+        for document in yaml.safe_load_all((tmp_path / "submission.yaml").read_text())
+        if "name" in document
+    ]
+    assert len(set(names)) == 6
+    assert len({document.name for document in tmp_path.iterdir()}) == 7
+
+
+def test_what_has_no_table_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no HEPData table for float"):
+        write_hepdata(tmp_path, [1.0])
+    with pytest.raises(InputError, match="got no results"):
+        write_hepdata(tmp_path, [])
+    with pytest.raises(InputError, match=r"shape \(1, 1\) for 2 names"):
+        covariance_table(["a", "b"], [[1.0]])
+
+
+def test_every_kind_of_result_survives_json(tmp_path: Path, fit: FitResult, scanned: ScanResult) -> None:
+    windows = sliding_windows(fit.edges, step=12)
+    results = [
+        fit,
+        scanned,
+        LIMITS[0],
+        local_p_value((fit.counts, fit.edges), windows[0]),
+        global_p_value(fit, windows, 2.0, toys=20),
+    ]
+    for result in results:
+        write_result(tmp_path / "result.json", result, note="kept")
+        content = json.loads((tmp_path / "result.json").read_text())
+        assert content["more"] == {"note": "kept"}
+        back = read_result(tmp_path / "result.json")
+        assert type(back) is type(result)
+        for name in result.__dataclass_fields__:
+            assert str(getattr(back, name)) == str(getattr(result, name)), name
+
+
+def test_limits_that_failed_survive_json(tmp_path: Path) -> None:
+    write_result(tmp_path / "limits.json", LIMITS)
+    assert "NaN" not in (tmp_path / "limits.json").read_text()
+    back = read_result(tmp_path / "limits.json")
+    assert back[0] == LIMITS[0]
+    assert str(back[2]) == str(LIMITS[2])
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("{}", "no 'kind'"),
+        ("[1]", "no 'kind'"),
+        ('{"kind": "fitt"}', "did you mean 'fit'"),
+        ('{"kind": "fit", "chi2": 1}', "keys that differ"),
+        ('{"kind": "limit", "mass": 1}', "could not be read"),
+        ('{"kind": ', "not valid JSON"),
+    ],
+)
+def test_files_that_hold_no_result_are_named(tmp_path: Path, text: str, match: str) -> None:
+    (tmp_path / "r.json").write_text(text)
+    with pytest.raises(InputError, match=match):
+        read_result(tmp_path / "r.json")
+
+
+def test_fit_goes_to_root_with_its_band(tmp_path: Path, fit: FitResult) -> None:
+    write_root(tmp_path / "fit.root", {"cms": fit})
+    with uproot.open(tmp_path / "fit.root") as file:
+        np.testing.assert_allclose(file["cms/expected"].values(), fit.expected)
+        np.testing.assert_allclose(file["cms/expected"].errors(), fit.expected_error)
+        np.testing.assert_allclose(file["cms/expected_up"].values(), fit.expected + fit.expected_error)
+        assert file["cms/observed"].values().tolist() == fit.counts.tolist()
