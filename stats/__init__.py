@@ -16,6 +16,7 @@ Goodness of fit
 Excesses
     `local_p_value` -> `ExcessResult`; many spectra: `local_p_values`; `on_off_p_value`;
     `scan`, `scan_windows` -> `ScanResult`; `global_p_value`
+    `bump_hunter` -> `BumpHunterResult`
 Limits
     `gaussian_template`, `upper_limit`, `limit_scan` -> `LimitResult`, `toy_upper_limit`, `toy_cls`, `build_workspace`, `write_workspace`,
     `pyhf_cls`
@@ -24,6 +25,8 @@ Limits
 from __future__ import annotations
 
 from resonaut.stats.batched import BatchFit, fit_batch
+from resonaut.stats.bump_result import BumpHunterResult
+from resonaut.stats.bumphunter import bump_hunter
 from resonaut.stats.choice import FTestToys, FunctionChoice, choose_function, f_test, f_test_toys
 from resonaut.stats.design import Design
 from resonaut.stats.files import read_spectrum, write_csv, write_root
@@ -63,6 +66,7 @@ __all__ = (
     "MODIFIER_SETTINGS",
     "BackgroundFunction",
     "BatchFit",
+    "BumpHunterResult",
     "ChiSquare",
     "Design",
     "ExcessResult",
@@ -85,6 +89,7 @@ __all__ = (
     "available_functions",
     "background_function",
     "build_workspace",
+    "bump_hunter",
     "choose_function",
     "cms_chi2",
     "deviance",
