@@ -1,0 +1,147 @@
+"""Speed of BumpHunter with its fit in every toy, against pyBumpHunter without.
+
+Run with ``python benchmarks/bench_bumphunter.py``; writes benchmarks/results/bumphunter.json. pyBumpHunter is no dependency:
+``pip install --no-deps --target /some/folder pyBumpHunter==0.5.1`` and put the folder on PYTHONPATH; without it only our
+times are taken. Both see the ATLAS 37/fb spectrum (92 bins) with the published fit and the same 3105 intervals. One toy is
+drawn, (fitted,) and scanned; times are the shortest of several repeats, after a first run that compiles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resonaut.files import write_json
+from resonaut.stats import bump_hunter, read_spectrum
+
+ROOT = Path(__file__).parents[1]
+TABLE = ROOT / "tests/stats/data/atlas_37ifb_mjj.csv"
+WIDEST = 46
+
+
+def machine() -> dict[str, object]:
+    """Cores and versions, nothing that names a machine."""
+    packages = {}
+    for name in ("numpy", "scipy", "numba", "pyBumpHunter", "resonaut"):
+        with contextlib.suppress(PackageNotFoundError):
+            packages[name] = version(name)
+    return {
+        "cores": os.cpu_count(),
+        "load_before": round(os.getloadavg()[0], 2),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+        **packages,
+    }
+
+
+def shortest(actions: dict[str, Callable[[], Any]], toys: dict[str, int], repeats: int) -> dict[str, dict[str, Any]]:
+    """Wall and CPU microseconds for each toy; the actions take turns, so that all see the same machine."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in actions}
+    results = {name: action() for name, action in actions.items()}
+    for _ in range(repeats):
+        for name, action in actions.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            results[name] = action()
+            times[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    return {
+        name: {
+            "microseconds_per_toy": min(wall for wall, _ in taken) / toys[name] * 1e6,
+            "cpu_microseconds_per_toy": min(cpu for _, cpu in taken) / toys[name] * 1e6,
+            "toys": toys[name],
+            **results[name],
+        }
+        for name, taken in times.items()
+    }
+
+
+def ours(toys: int, background: np.ndarray | None, threads: int) -> Callable[[], dict[str, Any]]:
+    """Our scan, with refit where no background is given."""
+
+    def action() -> dict[str, Any]:
+        found = bump_hunter(read_spectrum(TABLE), background, max_bins=WIDEST, toys=toys, threads=threads)
+        return {
+            "statistic": found.statistic,
+            "interval": [found.low, found.high],
+            "global_p": found.global_p,
+            "failed": found.failed,
+            "intervals": len(found.intervals),
+        }
+
+    return action
+
+
+def theirs(toys: int, background: np.ndarray, workers: int) -> Callable[[], dict[str, Any]] | None:
+    """pyBumpHunter with the same histogram; None where it is not installed."""
+    try:
+        import pyBumpHunter
+    except ImportError:
+        return None
+    spectrum = read_spectrum(TABLE)
+    counts, edges = spectrum.values().astype(int), spectrum.axes[0].edges
+
+    def action() -> dict[str, Any]:
+        hunter = pyBumpHunter.BumpHunter1D(
+            rang=[edges[0], edges[-1]], bins=edges, width_min=2, width_max=WIDEST, npe=toys, nworker=workers, seed=1
+        )
+        with contextlib.redirect_stdout(io.StringIO()):
+            hunter.bump_scan(counts, background, is_hist=True)
+        first, width = int(hunter.min_loc_ar[0]), int(hunter.min_width_ar[0])
+        return {
+            "statistic": float(hunter.t_ar[0]),
+            "interval": [float(edges[first]), float(edges[first + width])],
+            "global_p": float(hunter.global_Pval),
+            "intervals": int(sum(len(values) for values in hunter.res_ar)),
+        }
+
+    return action
+
+
+def main() -> None:
+    """Run all and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--toys", type=int, default=10_000)
+    parser.add_argument("--their-toys", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--many", type=int, default=100_000, help="toys of the two results that are quoted")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/bumphunter.json")
+    options = parser.parse_args()
+    background = np.genfromtxt(TABLE, delimiter=",", comments="#", skip_header=3)[:, 3]
+    actions: dict[str, Callable[[], Any]] = {}
+    for threads in (1, 2):
+        actions[f"resonaut, refit, threads {threads}"] = ours(options.toys, None, threads)
+        actions[f"resonaut, fixed, threads {threads}"] = ours(options.toys, background, threads)
+        other = theirs(options.their_toys, background, threads)
+        if other is not None:
+            actions[f"pyBumpHunter, fixed, workers {threads}"] = other
+    toys = {name: options.their_toys if name.startswith("py") else options.toys for name in actions}
+    before = machine()
+    times = shortest(actions, toys, options.repeats)
+    result: dict[str, Any] = {"machine": before, "spectrum": "ATLAS 37/fb, 92 bins, 3105 intervals", "times": times}
+    if any(name.startswith("py") for name in times):
+        result["refit_against_pybumphunter_without"] = {
+            f"{threads} thread(s)": times[f"pyBumpHunter, fixed, workers {threads}"]["microseconds_per_toy"]
+            / times[f"resonaut, refit, threads {threads}"]["microseconds_per_toy"]
+            for threads in (1, 2)
+        }
+    result["many_toys"] = {
+        name: {"toys": options.many, **ours(options.many, given, 2)()}
+        for name, given in (("refit", None), ("fixed", background))
+    }
+    write_json(options.output, result)
+    for name, row in times.items():
+        print(f"{name}: {row['microseconds_per_toy']:.1f} us per toy, global p {row['global_p']:.4f}")
+    print(result.get("refit_against_pybumphunter_without"), result["many_toys"])
+
+
+if __name__ == "__main__":
+    main()
