@@ -4,6 +4,8 @@ Windows
     `Window`, `sliding_windows`, `log_edges`
 Spectra
     `make_spectrum`, `as_counts`, `read_spectrum`, `write_root`, `write_csv`
+Exchange of results
+    `write_result`, `read_result` (JSON); `write_hepdata`, `read_hepdata` -> `HepDataTable`, `hepdata_tables`, `covariance_table`
 Background functions
     `background_function`, `available_functions`, `register_function`, `BackgroundFunction`, `NonLinearFunction`, `DIJET_FAMILY`,
     `choose_function`, `f_test`, `f_test_toys`
@@ -17,9 +19,15 @@ Excesses
     `local_p_value` -> `ExcessResult`; many spectra: `local_p_values`; `on_off_p_value`;
     `scan`, `scan_windows` -> `ScanResult`; `global_p_value`
     `bump_hunter` -> `BumpHunterResult`
+Signal shapes
+    `GaussianShape`, `CrystalBallShape`, `BreitWignerShape`, `TemplateShape`, all of them a `Shape`; `fit_shape` -> `ShapeFit`;
+    other masses: `MorphedShapes`, `InterpolatedShapes`, `leave_one_out` -> `LeaveOneOut`
 Limits
-    `gaussian_template`, `upper_limit`, `limit_scan` -> `LimitResult`, `toy_upper_limit`, `toy_cls`, `build_workspace`, `write_workspace`,
-    `pyhf_cls`
+    `upper_limit`, `limit_scan`, `combined_limit` -> `LimitResult`; `mass_limit` -> `MassLimit`; `toy_upper_limit`, `toy_cls`,
+    `asymptotic_cls`, `background_under`; signals: `Signal`, `shape_variations`, `gaussian_template`; `Channel`
+pyhf
+    `build_workspace`, `combined_workspace`, `write_workspace`, `MODIFIER_SETTINGS`; any workspace: `read_workspace`, `pyhf_cls`,
+    `pyhf_p0`, `pyhf_limit`, `pyhf_toy_cls`
 """
 
 from __future__ import annotations
@@ -27,6 +35,7 @@ from __future__ import annotations
 from resonaut.stats.batched import BatchFit, fit_batch
 from resonaut.stats.bump_result import BumpHunterResult
 from resonaut.stats.bumphunter import bump_hunter
+from resonaut.stats.channels import Channel
 from resonaut.stats.choice import FTestToys, FunctionChoice, choose_function, f_test, f_test_toys
 from resonaut.stats.design import Design
 from resonaut.stats.files import read_spectrum, write_csv, write_root
@@ -51,71 +60,124 @@ from resonaut.stats.goodness import (
     poisson_interval,
     poisson_significance,
 )
-from resonaut.stats.limits import LimitResult, asymptotic_cls, limit_scan, pyhf_cls, upper_limit
+from resonaut.stats.hepdata import HepDataTable, read_hepdata
+from resonaut.stats.hypotests import asymptotic_cls, background_under
+from resonaut.stats.limit_result import LimitResult, MassLimit, mass_limit
+from resonaut.stats.limit_scan import limit_scan
+from resonaut.stats.limits import combined_limit, upper_limit
+from resonaut.stats.pyhf_models import pyhf_cls, pyhf_limit, pyhf_p0, pyhf_toy_cls, read_workspace
+from resonaut.stats.results import read_result, write_result
 from resonaut.stats.scan import ScanEntry, ScanInput, ScanResult, scan, scan_windows
+from resonaut.stats.shapes import (
+    BreitWignerShape,
+    CrystalBallShape,
+    FittableShape,
+    GaussianShape,
+    InterpolatedShapes,
+    LeaveOneOut,
+    MorphedShapes,
+    Shape,
+    ShapeFit,
+    TemplateShape,
+    fit_shape,
+    leave_one_out,
+)
+from resonaut.stats.signals import Signal, gaussian_template, shape_variations
 from resonaut.stats.significance import ExcessResult, LocalPValues, local_p_value, local_p_values, on_off_p_value
 from resonaut.stats.sliding import SlidingFit, SlidingToys, sliding_fit, sliding_toys
 from resonaut.stats.spectrum import as_counts, make_spectrum
-from resonaut.stats.toys import GlobalPValue, ToyGoodness, global_p_value, toy_cls, toy_goodness, toy_upper_limit
+from resonaut.stats.submission import covariance_table, hepdata_tables, write_hepdata
+from resonaut.stats.toy_limits import toy_cls, toy_upper_limit
+from resonaut.stats.toys import GlobalPValue, ToyGoodness, global_p_value, toy_goodness
 from resonaut.stats.windows import Window, log_edges, sliding_windows
-from resonaut.stats.workspace import MODIFIER_SETTINGS, build_workspace, gaussian_template, write_workspace
+from resonaut.stats.workspace import MODIFIER_SETTINGS, build_workspace, combined_workspace, write_workspace
 
 __all__ = (
     "DEFAULT_SQRTS",
     "DIJET_FAMILY",
     "MODIFIER_SETTINGS",
+    "TOYS_BELOW",
     "BackgroundFunction",
     "BatchFit",
+    "BreitWignerShape",
     "BumpHunterResult",
+    "Channel",
     "ChiSquare",
+    "CrystalBallShape",
     "Design",
     "ExcessResult",
     "FTestToys",
     "FitResult",
+    "FittableShape",
     "FunctionChoice",
+    "GaussianShape",
     "GlobalPValue",
+    "HepDataTable",
+    "InterpolatedShapes",
+    "LeaveOneOut",
     "LimitResult",
     "LocalPValues",
+    "MassLimit",
+    "MorphedShapes",
     "NonLinearFunction",
     "ScanEntry",
     "ScanInput",
     "ScanResult",
+    "Shape",
+    "ShapeFit",
+    "Signal",
     "SlidingFit",
     "SlidingToys",
+    "TemplateShape",
     "ToyGoodness",
     "Window",
     "as_counts",
     "asymptotic_cls",
     "available_functions",
     "background_function",
+    "background_under",
     "build_workspace",
     "bump_hunter",
     "choose_function",
     "cms_chi2",
+    "combined_limit",
+    "combined_workspace",
+    "covariance_table",
     "deviance",
     "deviance_chi2",
     "f_test",
     "f_test_toys",
     "fit_background",
     "fit_batch",
+    "fit_shape",
     "gaussian_template",
     "global_p_value",
+    "hepdata_tables",
     "kolmogorov_smirnov",
+    "leave_one_out",
     "limit_scan",
     "local_p_value",
     "local_p_values",
     "log_edges",
     "make_spectrum",
+    "mass_limit",
     "neyman_chi2",
     "on_off_p_value",
     "pearson_chi2",
     "poisson_interval",
     "poisson_significance",
     "pyhf_cls",
+    "pyhf_limit",
+    "pyhf_p0",
+    "pyhf_toy_cls",
+    "read_hepdata",
+    "read_result",
     "read_spectrum",
+    "read_workspace",
     "register_function",
     "scan",
     "scan_windows",
+    "shape_variations",
     "sliding_fit",
     "sliding_toys",
     "sliding_windows",
@@ -124,6 +186,8 @@ __all__ = (
     "toy_upper_limit",
     "upper_limit",
     "write_csv",
+    "write_hepdata",
+    "write_result",
     "write_root",
     "write_workspace",
 )

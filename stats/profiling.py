@@ -1,20 +1,29 @@
 r"""Profile likelihood of a signal on a log-linear background, for many spectra or signal strengths at once.
 
-The statistical model is exactly that of the pyhf workspace of `resonaut.stats.workspace`:
+The statistical model is exactly that of the pyhf workspaces of `resonaut.stats.workspace`:
 
-.. math:: \mu_i = b_i \exp\Big(\sum_k m_{ik} \beta_k\Big) + \mu\, s_i\, \kappa^{\nu},
+.. math:: \lambda_i = b_i \exp\Big(\sum_k m_{ik} \beta_k\Big)
+          + \mu\, \Big(s_i + \sum_q \delta_{iq}(\nu_q)\Big) \prod_q \kappa_{iq}^{\nu_q},
 
-with a Poisson term for every bin, a unit Gaussian for :math:`\nu` and a Gaussian of width `WEAK_CONSTRAINT` for each
-:math:`\beta_k` (in standard deviations of the background fit, so hardly a constraint). It is maximised by Fisher
-scoring with step-halving, with analytic derivatives: no numerical gradients, no brackets, no starting-value lottery.
+with a Poisson term for every bin and a Gaussian for each constrained nuisance. The directions :math:`\beta_k` of a
+fitted background function have a width of `WEAK_CONSTRAINT` (in standard deviations of the fit, so hardly a
+constraint), the nuisances :math:`\nu_q` of the signal have width one. :math:`\kappa` is a log-normal uncertainty of the
+yield (``normsys``, code1), :math:`\delta` interpolates between templates (``histosys``, code4p). Bins may belong to
+several channels that share nuisances. The likelihood is maximised by Fisher scoring with step-halving, with analytic
+derivatives: no numerical gradients, no brackets, no starting-value lottery.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+
+from resonaut.compiled import in_threads, thread_count
+from resonaut.stats.profile_kernels import Parts, expectations, maximise
 
 __all__ = ("WEAK_CONSTRAINT", "Profile", "SignalModel")
 
@@ -22,8 +31,8 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 WEAK_CONSTRAINT = 30.0  # standard deviations of the fit per unit of the constraint: adds 0.1 % of information
-MAX_ITERATIONS = 100
 TOLERANCE = 1e-10
+THREAD_ROWS = 500  # spectra below which a second thread does not pay
 TINY = 1e-300
 
 
@@ -37,8 +46,8 @@ class Profile:
         ``-2 ln L`` relative to the saturated model.
     strength : ndarray of shape (N,)
         Signal strength, given or fitted (not below 0).
-    nuisance : ndarray of shape (N, directions + 1)
-        beta of each background direction (standard deviations), then nu.
+    nuisance : ndarray of shape (N, nuisances)
+        beta of each background direction, then nu.
     converged : bool ndarray of shape (N,)
     """
 
@@ -48,147 +57,161 @@ class Profile:
     converged: BoolArray
 
 
+def _empty() -> FloatArray:
+    return np.empty((0, 0))
+
+
 @dataclass(frozen=True, eq=False)
 class SignalModel:
-    """Background with its directions, and a signal template.
+    """Background with its directions, and a signal template with its systematics.
 
     Attributes
     ----------
     background : ndarray of shape (bins,)
     modes : ndarray of shape (bins, directions)
-        Change of ln(background) for one standard deviation along each direction.
+        Change of ln(background) for one unit along each direction.
     signal : ndarray of shape (bins,)
         Events for a strength of 1.
-    signal_uncertainty : float
-        Relative uncertainty of the signal yield; its factor is ``(1 + signal_uncertainty)^nu``.
+    names : tuple of str
+        Of the nuisances of the signal.
+    yields : ndarray of shape (bins, len(names))
+        ln(kappa), the change of ln(signal) for one standard deviation.
+    up, down : ndarray of shape (bins, len(names))
+        Template at +1 standard deviation less the nominal one, and nominal one less that at -1.
+    constraint : ndarray of shape (directions,), optional
+        Width of the Gaussian constraint of each direction (inf: none); `WEAK_CONSTRAINT` by default.
+    tolerance : float
+        A fit is done when its next step promises to gain less in 2 ln L.
     """
 
     background: FloatArray
     modes: FloatArray
     signal: FloatArray
-    signal_uncertainty: float = 0.0
+    names: tuple[str, ...] = ()
+    yields: FloatArray = field(default_factory=_empty)
+    up: FloatArray = field(default_factory=_empty)
+    down: FloatArray = field(default_factory=_empty)
+    constraint: FloatArray | None = None
+    tolerance: float = TOLERANCE
 
-    def expected(self, strength: FloatArray, nuisance: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Background and signal events, each of shape (N, bins), for strengths (N,) and nuisances (N, directions + 1)."""
-        background = self.background * np.exp(np.clip(nuisance[:, :-1] @ self.modes.T, -600.0, 600.0))
-        factor = (1.0 + self.signal_uncertainty) ** np.clip(nuisance[:, -1], -30.0, 30.0)
-        return background, (strength * factor)[:, None] * self.signal
+    @property
+    def directions(self) -> int:
+        """Number of background directions."""
+        return self.modes.shape[1]
 
-    def profile(self, counts: FloatArray, strength: npt.ArrayLike, centre: FloatArray | None = None) -> Profile:
+    @property
+    def nuisances(self) -> int:
+        """Number of nuisances, directions first."""
+        return self.directions + len(self.names)
+
+    @cached_property
+    def precision(self) -> FloatArray:
+        """Inverse square width of the constraint of each nuisance, shape (nuisances,)."""
+        width = np.full(self.directions, WEAK_CONSTRAINT) if self.constraint is None else self.constraint
+        return np.append(np.asarray(width, dtype=np.float64) ** -2.0, np.ones(len(self.names)))
+
+    @cached_property
+    def _parts(self) -> Parts:
+        shape = (len(self.background), len(self.names))
+        tables = [t if t.shape == shape else np.zeros(shape) for t in (self.yields, self.up, self.down)]
+        yields, up, down = (np.ascontiguousarray(t.T, dtype=np.float64) for t in tables)
+        modes = np.ascontiguousarray(self.modes.T, dtype=np.float64)
+        background, signal = (np.ascontiguousarray(a, dtype=np.float64) for a in (self.background, self.signal))
+        return Parts(background, modes, signal, yields, up, down, self.precision)
+
+    def expected(self, strength: npt.ArrayLike, nuisance: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Background and signal events, each of shape (N, bins), for strengths (N,) and nuisances (N, nuisances)."""
+        x = np.ascontiguousarray(np.atleast_2d(nuisance), dtype=np.float64)
+        mu = np.ascontiguousarray(np.broadcast_to(np.asarray(strength, dtype=np.float64), (len(x),)))
+        background, signal = np.empty((2, len(x), len(self.background)))
+        expectations(self._parts, mu, x, background, signal)
+        return background, signal
+
+    def profile(
+        self,
+        counts: FloatArray,
+        strength: npt.ArrayLike,
+        centre: FloatArray | None = None,
+        *,
+        start: FloatArray | None = None,
+    ) -> Profile:
         """Maximum over the nuisances at given signal strengths.
 
         Parameters
         ----------
         counts : ndarray of shape (bins,) or (N, bins)
         strength : array_like of shape () or (N,)
-        centre : ndarray of shape (directions + 1,) or (N, directions + 1), optional
-            Where the constraints of beta and nu are centred (auxiliary measurements of an Asimov spectrum); 0 by default.
+        centre : ndarray of shape (nuisances,) or (N, nuisances), optional
+            Where the constraints are centred (auxiliary measurements); 0 by default.
+        start : ndarray of shape (nuisances,) or (N, nuisances), optional
+            Where to begin; at `centre` by default.
         """
         mu = np.atleast_1d(np.asarray(strength, dtype=np.float64))
         n = max(len(mu), len(np.atleast_2d(counts)))
         data = np.broadcast_to(np.atleast_2d(counts), (n, len(self.background)))
-        return self._maximise(data, np.broadcast_to(mu, (n,)).copy(), centre, free=False)
+        return self._maximise(data, np.broadcast_to(mu, (n,)), centre, start, free=False)
 
-    def maximum(self, counts: FloatArray, centre: FloatArray | None = None) -> Profile:
+    def maximum(
+        self, counts: FloatArray, centre: FloatArray | None = None, *, start: FloatArray | None = None
+    ) -> Profile:
         """Maximum over the nuisances and a signal strength >= 0."""
         data = np.atleast_2d(counts)
-        middle = np.broadcast_to(0.0 if centre is None else centre, (len(data), self.modes.shape[1] + 1))
-        null = self.profile(data, np.zeros(len(data)), middle)
-        background = np.maximum(self.expected(null.strength, null.nuisance)[0], TINY)
-        score = ((data / background - 1.0) * self.signal).sum(axis=1)
+        null = self.profile(data, np.zeros(len(data)), centre, start=start)
+        background, unit = (np.maximum(part, TINY) for part in self.expected(np.ones(len(data)), null.nuisance))
+        score = ((data / background - 1.0) * unit).sum(axis=1)
         rising = np.flatnonzero(score > 0)
         if not len(rising):
             return null
-        information = (self.signal**2 * np.maximum(data, background) / background**2).sum(axis=1)
-        start = 0.5 * score[rising] / np.maximum(information[rising], TINY)
-        free = self._maximise(data[rising], start, middle[rising], free=True, nuisance=null.nuisance[rising])
+        information = (unit**2 * np.maximum(data, background) / background**2).sum(axis=1)
+        first = 0.5 * score[rising] / np.maximum(information[rising], TINY)
+        middle = None if centre is None else np.broadcast_to(centre, null.nuisance.shape)[rising]
+        free = self._maximise(data[rising], first, middle, null.nuisance[rising], free=True)
         better = free.twice_nll < null.twice_nll[rising]
         for name in ("twice_nll", "strength", "nuisance", "converged"):
             getattr(null, name)[rising[better]] = getattr(free, name)[better]
         return null
+
+    def twice_nll(self, counts: FloatArray, strength: float, nuisance: FloatArray) -> float:
+        """``-2 ln L`` of one spectrum at given parameters, constraints centred at 0, up to a constant of the data."""
+        background, signal = self.expected(np.array([strength]), nuisance)
+        total = np.maximum(background + signal, TINY)[0]
+        poisson = total - counts * np.log(total)
+        return float(2.0 * poisson.sum() + (nuisance**2 * self.precision).sum())
 
     def _maximise(
         self,
         counts: FloatArray,
         strength: FloatArray,
         centre: FloatArray | None,
+        start: FloatArray | None,
         *,
         free: bool,
-        nuisance: FloatArray | None = None,
     ) -> Profile:
-        shape = (len(counts), self.modes.shape[1] + 1)
-        middle = np.zeros(shape) if centre is None else np.broadcast_to(centre, shape)
-        x = middle.copy() if nuisance is None else nuisance.copy()
-        mu = strength.copy()
-        value = self._twice_nll(counts, mu, x, middle)
-        converged = np.zeros(len(counts), dtype=bool)
-        left = np.arange(len(counts))
-        for _ in range(MAX_ITERATIONS):
-            step, gain = self._step(counts[left], mu[left], x[left], middle[left], free=free)
-            moved = self._move(left, step, counts, mu, x, value, middle, free=free)
-            noise = 1e-12 * (np.abs(value[left]) + counts[left].sum(axis=1) * 1e-2 + 1.0)
-            done = (gain < np.maximum(TOLERANCE, noise)) | ~moved
-            converged[left[done & (gain < 1e-4)]] = True
-            left = left[~done & np.isfinite(gain)]
-            if not len(left):
-                break
-        return Profile(value, mu, x, converged & np.isfinite(value))
+        n = len(counts)
+        shape = (n, self.nuisances)
+        middle = np.array(np.broadcast_to(0.0 if centre is None else centre, shape), dtype=np.float64)
+        x = np.array(np.broadcast_to(middle if start is None else start, shape), dtype=np.float64)
+        mu, data = np.array(strength, dtype=np.float64), np.ascontiguousarray(counts, dtype=np.float64)
+        value, converged = np.empty(n), np.zeros(n, dtype=np.bool_)
 
-    def _twice_nll(self, counts: FloatArray, mu: FloatArray, x: FloatArray, middle: FloatArray) -> FloatArray:
-        total = np.maximum(sum(self.expected(mu, x)), TINY)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            terms = total - counts + np.where(counts > 0, counts * np.log(counts / total), 0.0)
-        return np.asarray(2.0 * terms.sum(axis=1) + ((x - middle) ** 2 * self._precision()).sum(axis=1))
+        def work(part: slice) -> None:
+            maximise(
+                self._parts,
+                data[part],
+                mu[part],
+                x[part],
+                middle[part],
+                free,
+                self.tolerance,
+                value[part],
+                converged[part],
+            )  # rows are independent: the answer does not depend on the threads
 
-    def _precision(self) -> FloatArray:
-        return np.append(np.full(self.modes.shape[1], WEAK_CONSTRAINT**-2), 1.0)
+        in_threads(work, _slices(n))
+        return Profile(value, mu, x, converged)
 
-    def _step(
-        self, counts: FloatArray, mu: FloatArray, x: FloatArray, middle: FloatArray, *, free: bool
-    ) -> tuple[FloatArray, FloatArray]:
-        background, signal = self.expected(mu, x)
-        total = np.maximum(background + signal, TINY)
-        columns = [background[..., None] * self.modes, np.log1p(self.signal_uncertainty) * signal[..., None]]
-        if free:
-            columns.append(signal[..., None] / mu[:, None, None])
-        jacobian = np.concatenate(columns, axis=2)
-        precision = np.append(self._precision(), [0.0] * free)
-        offset = np.concatenate([x - middle, np.zeros((len(x), int(free)))], axis=1)
-        score = np.einsum("nbp,nb->np", jacobian, counts / total - 1.0) - offset * precision
-        information = np.matmul((jacobian / total[..., None]).transpose(0, 2, 1), jacobian) + np.diag(precision)
-        information += 1e-12 * np.einsum("npp->n", information)[:, None, None] * np.eye(information.shape[-1])
-        step = np.linalg.solve(information, score[..., None])[..., 0]
-        gain = np.einsum("np,np->n", step, score)
-        change = (step[:, : self.modes.shape[1]] @ self.modes.T) * (background > 1e-3)
-        step /= np.maximum(1.0, np.abs(change).max(axis=1) / 4.0)[:, None]
-        return step, gain
 
-    def _move(
-        self,
-        rows: npt.NDArray[np.int64],
-        step: FloatArray,
-        counts: FloatArray,
-        mu: FloatArray,
-        x: FloatArray,
-        value: FloatArray,
-        middle: FloatArray,
-        *,
-        free: bool,
-    ) -> BoolArray:
-        """Take the largest of step, step/2, ... that does not raise -2 ln L, in place; say which rows moved."""
-        moved = np.zeros(len(rows), dtype=bool)
-        waiting = np.arange(len(rows))
-        directions = x.shape[1]
-        for halving in range(16):
-            at, by = rows[waiting], step[waiting] * 0.5**halving
-            trial_x = x[at] + by[:, :directions]
-            trial_mu = np.maximum(mu[at] + by[:, -1], 0.1 * mu[at]) if free else mu[at]
-            trial = self._twice_nll(counts[at], trial_mu, trial_x, middle[at])
-            good = trial <= value[at] + 1e-13 * (np.abs(value[at]) + 1.0)
-            chosen = at[good]
-            x[chosen], mu[chosen], value[chosen] = trial_x[good], trial_mu[good], trial[good]
-            moved[waiting[good]] = True
-            waiting = waiting[~good]
-            if not len(waiting):
-                break
-        return moved
+def _slices(rows: int) -> list[slice]:
+    count = max(1, min(thread_count(), rows // THREAD_ROWS))
+    edges = np.linspace(0, rows, count + 1).astype(int)
+    return [slice(int(a), int(b)) for a, b in itertools.pairwise(edges)]

@@ -1,126 +1,35 @@
-"""Signal templates and pyhf workspaces, plain JSON that anybody can run again."""
+"""pyhf workspaces of signal and parametric background, plain JSON that anybody can run again."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
-from resonaut.errors import InputError
 from resonaut.files import write_json
-from resonaut.stats.fit import FitResult, require_fit
+from resonaut.stats.channels import Channel, signal_model
+from resonaut.stats.fit import FitResult
 from resonaut.stats.profiling import WEAK_CONSTRAINT, SignalModel
-from resonaut.stats.spectrum import Spectrum, as_counts
+from resonaut.stats.signals import SignalLike
+from resonaut.stats.spectrum import as_counts
 
-__all__ = (
-    "MODIFIER_SETTINGS",
-    "build_workspace",
-    "gaussian_template",
-    "signal_counts",
-    "signal_model",
-    "write_workspace",
-)
+__all__ = ("EXACT", "MODIFIER_SETTINGS", "build_workspace", "combined_workspace", "write_workspace")
 
 FloatArray = npt.NDArray[np.float64]
 
-MODIFIER_SETTINGS = {"normsys": {"interpcode": "code1"}}
+MODIFIER_SETTINGS = {"normsys": {"interpcode": "code1"}, "histosys": {"interpcode": "code4p"}}
 """What ``pyhf.Workspace(...).model(modifier_settings=...)`` needs for the background to be exact."""
 
-MIN_BACKGROUND = 1e-9  # pyhf needs a positive expectation in every bin
-MAX_LOG_CHANGE = 10.0  # of a bin per standard deviation: keeps hi and lo finite in bins where nothing is expected
-
-
-def gaussian_template(mass: float, width: float, edges: npt.ArrayLike, yield_: float = 1.0) -> FloatArray:
-    """Events of a Gaussian resonance in each bin, integrated.
-
-    Parameters
-    ----------
-    mass, width : float
-        Mean and standard deviation (GeV).
-    edges : array_like of shape (bins + 1,)
-        GeV.
-    yield_ : float
-        Events of the whole resonance; what lies outside the edges is lost, so that the sum may be smaller.
-
-    Raises
-    ------
-    InputError
-        If the width is not positive, or the resonance lies more than 5 widths outside the edges.
-
-    Examples
-    --------
-    >>> gaussian_template(3500.0, 100.0, [3300.0, 3500.0, 3700.0], 100.0).round(2).tolist()
-    [47.72, 47.72]
-    """
-    if not width > 0:
-        msg = f"gaussian_template got width {width}, expected a positive width in GeV"
-        raise InputError(msg)
-    z = (np.asarray(edges, dtype=np.float64) - mass) / width
-    if not (z[0] < 5.0 and z[-1] > -5.0):
-        msg = f"gaussian_template got mass {mass:.6g} and width {width:.6g}, more than 5 widths outside the edges"
-        raise InputError(msg)
-    # tails are taken on the side where they are small: no cancellation far from the peak
-    lower, upper = z[:-1], z[1:]
-    flipped = lower > 0
-    probability = special.ndtr(np.where(flipped, -lower, upper)) - special.ndtr(np.where(flipped, -upper, lower))
-    return np.asarray(yield_ * probability)
-
-
-def signal_counts(signal: Spectrum | npt.ArrayLike, edges: FloatArray) -> FloatArray:
-    """Events of a template in each bin: an array over the bins, or a histogram with the same edges.
-
-    Raises
-    ------
-    InputError
-        If the binning differs, or the template is negative, not finite, or empty.
-    """
-    if hasattr(signal, "axes") or (isinstance(signal, tuple) and len(signal) == 2):
-        values, bounds, _ = as_counts(signal)
-        if bounds.shape != edges.shape or not np.allclose(bounds, edges, rtol=1e-9):
-            msg = f"signal template got {len(values)} bins that differ from the {len(edges) - 1} bins of the spectrum"
-            raise InputError(msg)
-    else:
-        values = np.array(signal, dtype=np.float64)
-    if values.shape != (len(edges) - 1,) or not np.isfinite(values).all() or (values < 0).any() or not values.sum() > 0:
-        msg = f"signal template got shape {values.shape} with sum {values.sum():.6g}, expected ({len(edges) - 1},), >= 0, sum > 0"
-        raise InputError(msg)
-    return values
-
-
-def signal_model(fit: FitResult, signal: Spectrum | npt.ArrayLike, *, signal_uncertainty: float = 0.0) -> SignalModel:
-    """Model of signal and background in the bins of the fit range, blinded bins included.
-
-    Raises
-    ------
-    InputError
-        If the template cannot be used or has no events in the range.
-    FitError
-        If the fit has failed.
-    """
-    require_fit(fit)
-    if not 0 <= signal_uncertainty < 10:
-        msg = f"signal_uncertainty got {signal_uncertainty}, expected a relative uncertainty, 0.1 for 10 %"
-        raise InputError(msg)
-    used = fit.mask | fit.blinded
-    events = signal_counts(signal, fit.edges)[used]
-    if not events.sum() > 0:
-        low, high = fit.edges[:-1][used][0], fit.edges[1:][used][-1]
-        msg = f"signal template has no events inside the fit range {low:.6g}..{high:.6g} GeV"
-        raise InputError(msg)
-    return SignalModel(
-        background=np.maximum(fit.expected[used], MIN_BACKGROUND),
-        modes=np.clip(fit.modes[used], -MAX_LOG_CHANGE, MAX_LOG_CHANGE),
-        signal=events,
-        signal_uncertainty=float(signal_uncertainty),
-    )
+EXACT = "limit (normsys code1)"
+"""Name of the measurement, which tells people and `resonaut.stats.pyhf_cls` which interpolation the workspace is made for."""
 
 
 def build_workspace(
     fit: FitResult,
-    signal: Spectrum | npt.ArrayLike,
+    signal: SignalLike,
     *,
     signal_uncertainty: float = 0.0,
     counts: npt.ArrayLike | None = None,
@@ -136,8 +45,8 @@ def build_workspace(
     ----------
     fit : FitResult
         Background fit; the workspace has the bins of its range, blinded ones included.
-    signal : array_like of shape (bins,) or Spectrum
-        Events in each bin of the fit's edges for a signal strength of 1.
+    signal : Signal, shape, Spectrum or array_like of shape (bins,)
+        Events in each bin of the fit's edges for a signal strength of 1, with its uncertainties.
     signal_uncertainty : float
         Relative uncertainty of the signal yield.
     counts : array_like of shape (bins,), optional
@@ -146,40 +55,73 @@ def build_workspace(
     Returns
     -------
     dict
-        Run it with ``pyhf.Workspace(spec).model(modifier_settings={"normsys": {"interpcode": "code1"}})``. With pyhf's
-        default interpolation (code4) it is an approximation.
+        Run it with ``pyhf.Workspace(spec).model(modifier_settings=MODIFIER_SETTINGS)``, which is code1 for ``normsys`` and
+        code4p for ``histosys``. With pyhf's default interpolation (code4) it is an approximation.
 
     Raises
     ------
     InputError, FitError
         If the template, the counts or the fit cannot be used.
     """
-    model = signal_model(fit, signal, signal_uncertainty=signal_uncertainty)
-    used = fit.mask | fit.blinded
-    observed = fit.counts if counts is None else as_counts((counts, fit.edges))[0]
-    names = [f"bin{index:03d}" for index in np.flatnonzero(used)]
-    channels = [_channel(model, index, name) for index, name in enumerate(names)]
+    channel = Channel.build("", fit, signal, signal_uncertainty=signal_uncertainty)
+    observed = None if counts is None else as_counts((counts, fit.edges))[0][channel.bins]
+    return combined_workspace([channel], counts=observed)
+
+
+def combined_workspace(channels: Sequence[Channel], *, counts: FloatArray | None = None) -> dict[str, Any]:
+    """Workspace of several channels with one signal strength "mu"; nuisances of the signals are shared by name.
+
+    Parameters
+    ----------
+    channels : sequence of Channel
+    counts : ndarray of shape (bins of all channels,), optional
+        Observed events, channel after channel; those of the fits by default.
+
+    Raises
+    ------
+    InputError
+        If there is no channel or two have the same name.
+    """
+    model = signal_model(channels)
+    names, directions = _names(channels)
+    observed = np.concatenate([channel.counts for channel in channels]) if counts is None else counts
     strength = {"name": "mu", "inits": [1.0], "bounds": [[0.0, 10.0]]}
     return {
-        "channels": channels,
-        "observations": [{"name": name, "data": [float(n)]} for name, n in zip(names, observed[used], strict=True)],
-        "measurements": [{"name": "limit", "config": {"poi": "mu", "parameters": [strength]}}],
+        "channels": [_channel(model, index, name, directions) for index, name in enumerate(names)],
+        "observations": [{"name": name, "data": [float(n)]} for name, n in zip(names, observed, strict=True)],
+        "measurements": [{"name": EXACT, "config": {"poi": "mu", "parameters": [strength]}}],
         "version": "1.0.0",
     }
 
 
-def _channel(model: SignalModel, index: int, name: str) -> dict[str, Any]:
-    shifts = WEAK_CONSTRAINT * model.modes[index]
+def _names(channels: Sequence[Channel]) -> tuple[list[str], list[str]]:
+    """Names of the bins and of the background directions."""
+    bins, directions = [], []
+    for channel in channels:
+        prefix = f"{channel.name}_" if channel.name else ""
+        bins += [f"{prefix}bin{index:03d}" for index in np.flatnonzero(channel.bins)]
+        directions += [f"background_{prefix}{k}" for k in range(channel.fit.modes.shape[1])]
+    return bins, directions
+
+
+def _channel(model: SignalModel, index: int, name: str, directions: Sequence[str]) -> dict[str, Any]:
+    shifts = zip(directions, WEAK_CONSTRAINT * model.modes[index], strict=True)
+    nominal = float(model.signal[index])
+    modifiers: list[dict[str, Any]] = [{"name": "mu", "type": "normfactor", "data": None}]
+    for q, nuisance in enumerate(model.names):
+        up, down = float(model.up[index, q]), float(model.down[index, q])
+        if model.yields[index, q]:
+            modifiers.append(_normsys(nuisance, float(model.yields[index, q])))
+        if up or down:
+            data = {"hi_data": [nominal + up], "lo_data": [nominal - down]}
+            modifiers.append({"name": nuisance, "type": "histosys", "data": data})
     background = {
         "name": "background",
         "data": [float(model.background[index])],
-        "modifiers": [_normsys(f"background_{k}", float(shift)) for k, shift in enumerate(shifts)],
+        # where a direction does nothing, as in another channel, it is left out
+        "modifiers": [_normsys(direction, float(shift)) for direction, shift in shifts if shift],
     }
-    modifiers: list[dict[str, Any]] = [{"name": "mu", "type": "normfactor", "data": None}]
-    if model.signal_uncertainty > 0:
-        modifiers.append(_normsys("signal_yield", float(np.log1p(model.signal_uncertainty))))
-    signal = {"name": "signal", "data": [float(model.signal[index])], "modifiers": modifiers}
-    return {"name": name, "samples": [background, signal]}
+    return {"name": name, "samples": [background, {"name": "signal", "data": [nominal], "modifiers": modifiers}]}
 
 
 def _normsys(name: str, log_factor: float) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def test_toy_limits_of_counting_experiments():
     edges = np.linspace(1000.0, 2000.0, 11)
     limit = toy_upper_limit((np.zeros(10), edges), np.full(10, 0.1), function="test-flat", toys=4000, seed=2)
     assert limit.observed == pytest.approx(2.996, rel=0.06)
-    assert limit.status == "converged, toys"
+    assert limit.method == "toys"
     # many sideband bins fix the background under a one-bin signal
     edges = np.linspace(1000.0, 2000.0, 101)
     template = np.zeros(100)
