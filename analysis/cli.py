@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from resonaut import __version__
-from resonaut.errors import FitError, ResonautError
+from resonaut.analysis.commands import COMMANDS
+from resonaut.errors import ResonautError
 
 __all__ = ("main",)
 
@@ -52,19 +53,13 @@ def main(verbose: int) -> None:
     A first look:          resonaut demo
     On your own events:    resonaut hunt events.root --out runs/first
     A search of your own:  resonaut run search.yaml --out runs/mine
+    A histogram alone:     resonaut fit mjj.csv, then scan, bumphunt, toys, limit
     """
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", force=True)
     # Their warnings are about fonts and the like; nothing that a reader of a search can act on.
     for noisy in ("matplotlib", "numba", "fsspec", "asyncio", "PIL", "fontTools"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-
-
-def _keep_numbers(content: Any, path: Path | None) -> None:
-    if path:
-        from resonaut.files import finite_or_none, write_json
-
-        write_json(path, finite_or_none(content))
 
 
 def _tell(report: Path) -> None:
@@ -188,104 +183,6 @@ def features(files: tuple[str, ...], out: Path, skip_bad_files: bool, radius: fl
     click.echo(f"table: {out}")
 
 
-@main.command(short_help="p-value scan of a histogram that somebody made.")
-@click.argument("spectrum")
-@click.option("--function", default="dijet4", show_default=True, help="Background function, or 'auto' for an F-test.")
-@click.option("--sqrts", type=float, default=13000.0, show_default=True, help="GeV.")
-@click.option("--sr-bins", type=click.IntRange(1), default=4, show_default=True, help="Bins of a signal region.")
-@click.option(
-    "--sb-bins", type=click.IntRange(1), default=3, show_default=True, help="Bins left on either side at least."
-)
-@click.option("--low", type=float, help="Lower end of the fit range, GeV.")
-@click.option("--high", type=float, help="Upper end of the fit range, GeV.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Write the p-value scan as STEM.png, .pdf and .json.")
-@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the numbers here.")
-def scan(
-    spectrum: str, low: float | None, high: float | None, json_path: Path | None, plot: Path | None, **options: Any
-) -> None:
-    """Local p-values over a SPECTRUM that somebody made: FILE.root:HISTOGRAM or FILE.csv (low edge, high edge, count).
-
-    For each signal region the rest of the spectrum is fitted and the excess tested with the fit profiled.
-    """
-    from resonaut.analysis.histogram import read_range, scan_histogram
-
-    result = scan_histogram(read_range(spectrum, low, high), **options)
-    if result.best is None:
-        msg = f"no signal region has a usable fit: {result.entries[0].status if result.entries else 'no windows'}"
-        raise FitError(msg)
-    for entry in result.entries:
-        click.echo(
-            f"{entry.low:7.0f}-{entry.high:<7.0f} observed {entry.observed:10.0f}  expected {entry.expected:12.1f} +- "
-            f"{entry.expected_error:<8.1f} p = {entry.local_p:.3g}  Z = {entry.local_significance:+.2f}  {entry.status}"
-        )
-    best = result.best
-    click.echo(f"largest excess: {best.low:.0f}-{best.high:.0f} GeV, Z = {best.local_significance:.2f}")
-    _keep_numbers(result.to_dict(), json_path)
-    if plot:
-        from resonaut.analysis.plots import draw_scan, save_figure
-
-        save_figure(draw_scan(result, title=Path(spectrum).name), plot)
-
-
-@main.command(short_help="Upper limits in a histogram that somebody made.")
-@click.argument("spectrum")
-@click.option("--mass", type=float, multiple=True, help="Resonance mass in GeV; repeat.  [default: 12 over the range]")
-@click.option(
-    "--width",
-    type=click.FloatRange(0, 0.5, min_open=True),
-    default=0.035,
-    show_default=True,
-    help="Gaussian width over mass.",
-)
-@click.option(
-    "--uncertainty",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="Relative uncertainty of the signal yield.",
-)
-@click.option("--function", default="dijet4", show_default=True)
-@click.option("--sqrts", type=float, default=13000.0, show_default=True, help="GeV.")
-@click.option("--low", type=float, help="Lower end of the fit range, GeV.")
-@click.option("--high", type=float, help="Upper end of the fit range, GeV.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Write the limit plot as STEM.png, .pdf and .json.")
-@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the numbers here.")
-def limit(
-    spectrum: str,
-    mass: tuple[float, ...],
-    low: float | None,
-    high: float | None,
-    json_path: Path | None,
-    plot: Path | None,
-    **options: Any,
-) -> None:
-    """95 % CLs upper limits (events) on a Gaussian resonance in a SPECTRUM: FILE.root:HISTOGRAM or FILE.csv.
-
-    The background function is fitted together with the signal; limits come from pyhf, observed and expected with bands.
-    """
-    from resonaut.analysis.histogram import limits_of_histogram, read_range
-    from resonaut.analysis.limits import events_under
-
-    histogram = read_range(spectrum, low, high)
-    results = limits_of_histogram(histogram, mass, **options)
-    if not any(r.ok for r in results):
-        msg = f"no limit could be set: {results[0].status}"
-        raise FitError(msg)
-    for r in results:
-        band = " ".join(f"{e:.4g}" for e in r.expected)
-        click.echo(f"{r.mass:7.0f} GeV  observed {r.observed:.4g}  expected (-2, -1, 0, +1, +2 s.d.) {band}")
-    _keep_numbers([r.to_dict() for r in results], json_path)
-    for r in results:
-        if (events := events_under(r.mass, options["width"] * r.mass, *histogram)) < 10:
-            few = f"{r.mass:.0f} GeV rests on {events:.0f} events, where the asymptotic formula is too optimistic"
-            click.secho(f"note: the limit at {few}: use resonaut.stats.toy_upper_limit", fg="yellow")
-    if plot:
-        from resonaut.analysis.plots import draw_limits, save_figure
-
-        subtitle = f"Gaussian, {100 * options['width']:g} % wide"
-        save_figure(draw_limits(results, title=Path(spectrum).name, subtitle=subtitle, unit="signal events"), plot)
-
-
 @main.command(short_help="Write the report of a finished run again.")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def report(folder: Path) -> None:
@@ -297,3 +194,7 @@ def report(folder: Path) -> None:
     from resonaut.analysis.report import write_report
 
     click.echo(f"report: {write_report(folder)}")
+
+
+for _command in COMMANDS:
+    main.add_command(_command)

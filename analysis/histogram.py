@@ -1,56 +1,81 @@
-"""The statistics alone, on a histogram that somebody else made: behind `resonaut scan` and `resonaut limit`."""
+"""Histograms that somebody else made, for the commands of `resonaut.analysis.commands`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from resonaut.analysis.progress import progress_bar
 from resonaut.errors import InputError
+from resonaut.files import atomic_path
 from resonaut.stats import (
     LimitResult,
-    ScanResult,
+    as_counts,
+    draw_toys,
+    fit_background,
     gaussian_template,
     limit_scan,
     read_spectrum,
-    scan_windows,
-    sliding_windows,
+    write_root,
 )
+from resonaut.stats.files import sibling_source
 from resonaut.stats.spectrum import poisson_counts
 
-__all__ = ("limits_of_histogram", "read_range", "scan_histogram")
+__all__ = ("limits_of_histogram", "read_background", "read_range", "write_toys")
 
-Histogram = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+Floats = npt.NDArray[np.float64]
+Histogram = tuple[Floats, Floats]
+
+MIN_BINS = 6  # two more than the default function has parameters
 
 
-def read_range(spectrum: str, low: float | None = None, high: float | None = None) -> Histogram:
+def read_range(
+    spectrum: str, low: float | None = None, high: float | None = None, *, per_width: bool = False, scale: float = 1.0
+) -> Histogram:
     """Counts and edges of the bins of a stored histogram that lie between `low` and `high` (GeV).
 
     Raises
     ------
     InputError
-        If fewer than six bins do.
+        If fewer than six bins do, or they are empty.
     """
-    counts, edges = poisson_counts(read_spectrum(spectrum))
+    counts, edges = poisson_counts(read_spectrum(spectrum, per_width=per_width, scale=scale))
     first = 0 if low is None else int(np.searchsorted(edges, low))
     last = len(edges) - 1 if high is None else int(np.searchsorted(edges, high, side="right")) - 1
-    if last - first < 6:
-        where = f"between {low} and {high} GeV; {spectrum} spans {edges[0]:g} to {edges[-1]:g} GeV"
-        msg = f"a fit needs at least 6 bins, got {max(last - first, 0)} {where}"
+    if last - first < MIN_BINS:
+        where = f"between {low} and {high} GeV; " if low is not None or high is not None else ""
+        msg = f"a fit needs at least {MIN_BINS} bins, got {max(last - first, 0)} {where}{spectrum} spans {edges[0]:g} to {edges[-1]:g} GeV"
         raise InputError(msg)
-    return counts[first:last], edges[first : last + 1]
+    counts, edges = counts[first:last], edges[first : last + 1]
+    if not counts.any():
+        msg = f"{spectrum} has no events between {edges[0]:g} and {edges[-1]:g} GeV"
+        raise InputError(msg)
+    return counts, edges
 
 
-def scan_histogram(histogram: Histogram, *, function: str, sqrts: float, sr_bins: int, sb_bins: int) -> ScanResult:
-    """Local p-values of all signal regions of `sr_bins` bins with `sb_bins` or more bins on either side."""
-    windows = sliding_windows(histogram[1], sr_bins=sr_bins, sb_bins=sb_bins, step=1)
-    return scan_windows(histogram, windows, function=function, sqrts=sqrts)
+def read_background(spectrum: str, background: str, edges: Floats) -> Floats:
+    """Expected counts in the bins between `edges`: a column of the table of `spectrum`, or a source of its own.
+
+    Raises
+    ------
+    InputError
+        If there is no such column or file, or its bins differ.
+    """
+    values, bounds, _ = as_counts(read_spectrum(sibling_source(spectrum, background), fractional=True))
+    first = int(np.searchsorted(bounds, edges[0] - 1e-6 * edges[0]))
+    inside = bounds[first : first + len(edges)]
+    if inside.shape != edges.shape or not np.allclose(inside, edges, rtol=1e-6):
+        msg = f"background {background} has other bins than {spectrum}: {len(bounds) - 1} from {bounds[0]:g} to {bounds[-1]:g} GeV"
+        raise InputError(msg)
+    return values[first : first + len(edges) - 1]
 
 
 def limits_of_histogram(
-    histogram: Histogram, masses: Sequence[float], *, width: float, uncertainty: float, function: str, sqrts: float
+    histogram: Histogram, masses: Sequence[float], *, width: float, uncertainty: float, **options: Any
 ) -> tuple[LimitResult, ...]:
     """Upper limits on Gaussian resonances of relative `width` at `masses` (GeV), by default twelve over the range.
 
@@ -69,9 +94,36 @@ def limits_of_histogram(
             histogram,
             masses,
             lambda mass, bins: gaussian_template(mass, width * mass, bins),
-            function=function,
-            sqrts=sqrts,
             signal_uncertainty=uncertainty,
             name=f"Gaussian, {100 * width:g} % wide",
             progress=lambda _done, _total: advance(1),
+            **options,
         )
+
+
+def write_toys(path: Path, histogram: Histogram, toys: int, *, function: str, sqrts: float, seed: int) -> None:
+    """Write the toys of `resonaut.stats.toy_study`: .npz (counts, edges, expected), .root (a TH1D each) or .csv (a column each).
+
+    Raises
+    ------
+    InputError
+        If the name ends otherwise.
+    """
+    fit = fit_background(histogram, function=function, sqrts=sqrts)
+    counts = np.concatenate(list(draw_toys(fit, toys, seed=seed)))
+    names = [f"toy_{k:0{len(str(toys - 1))}d}" for k in range(toys)]
+    if path.suffix == ".npz":
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, counts=counts.astype(np.int64), edges=fit.edges, expected=fit.expected)
+    elif path.suffix == ".root":
+        write_root(path, {"fit": fit, **{name: (row, fit.edges) for name, row in zip(names, counts, strict=True)}})
+    elif path.suffix == ".csv":
+        table = np.column_stack([fit.edges[:-1], fit.edges[1:], counts.T])
+        with atomic_path(path) as temporary:
+            header = ",".join(["low", "high", *names])
+            np.savetxt(
+                temporary, table, delimiter=",", header=header, comments="", fmt=["%.17g", "%.17g", *["%d"] * toys]
+            )
+    else:
+        msg = f"toys got the file name {path.name!r}, expected one that ends in .npz, .root or .csv"
+        raise InputError(msg)

@@ -13,7 +13,7 @@ Fits
     `fit_background` -> `FitResult`; many spectra at once: `Design`, `fit_batch` -> `BatchFit`
     Windows that slide over the spectrum: `sliding_fit` -> `SlidingFit`, `sliding_toys` -> `SlidingToys`
 Goodness of fit
-    `pearson_chi2`, `cms_chi2`, `neyman_chi2`, `deviance`, `deviance_chi2` -> `ChiSquare`; `kolmogorov_smirnov`,
+    `toy_study` -> `ToyStudy`, `draw_toys`; `pearson_chi2`, `cms_chi2`, `neyman_chi2`, `deviance`, `deviance_chi2` -> `ChiSquare`; `kolmogorov_smirnov`,
     `poisson_significance`, `poisson_interval`, `toy_goodness`
 Excesses
     `local_p_value` -> `ExcessResult`; many spectra: `local_p_values`; `on_off_p_value`;
@@ -88,6 +88,7 @@ from resonaut.stats.sliding import SlidingFit, SlidingToys, sliding_fit, sliding
 from resonaut.stats.spectrum import as_counts, make_spectrum
 from resonaut.stats.submission import covariance_table, hepdata_tables, write_hepdata
 from resonaut.stats.toy_limits import toy_cls, toy_upper_limit
+from resonaut.stats.toy_study import ToyStudy, draw_toys, toy_study
 from resonaut.stats.toys import GlobalPValue, ToyGoodness, global_p_value, toy_goodness
 from resonaut.stats.windows import Window, log_edges, sliding_windows
 from resonaut.stats.workspace import MODIFIER_SETTINGS, build_workspace, combined_workspace, write_workspace
@@ -130,6 +131,7 @@ __all__ = (
     "SlidingToys",
     "TemplateShape",
     "ToyGoodness",
+    "ToyStudy",
     "Window",
     "as_counts",
     "asymptotic_cls",
@@ -145,6 +147,7 @@ __all__ = (
     "covariance_table",
     "deviance",
     "deviance_chi2",
+    "draw_toys",
     "f_test",
     "f_test_toys",
     "fit_background",
@@ -183,6 +186,7 @@ __all__ = (
     "sliding_windows",
     "toy_cls",
     "toy_goodness",
+    "toy_study",
     "toy_upper_limit",
     "upper_limit",
     "write_csv",

@@ -111,6 +111,23 @@ def _split_source(text: str) -> tuple[Path, str, str]:
     return Path(path), "root", name
 
 
+def sibling_source(source: str, other: str) -> str:
+    """What `other` means beside the spectrum `source`: a source of its own, or a column or histogram of the same file.
+
+    Examples
+    --------
+    >>> sibling_source("data/mjj.csv:obs", "fit"), sibling_source("data/mjj.csv", "data/fit.root:mjj")
+    ('data/mjj.csv:fit', 'data/fit.root:mjj')
+    """
+    if _SOURCE.match(other) or ":" in other:
+        return other
+    path, kind, selector = _split_source(source)
+    if kind == "yaml":
+        table, _ = find_table(read_hepdata(path), selector, str(path))
+        return f"{path}:{table.name}:{other}"
+    return f"{path}:{other}"
+
+
 def _histogram_names(file: Any) -> list[str]:
     names = file.classnames(cycle=False)
     return sorted(name for name, kind in names.items() if kind.startswith("TH1"))

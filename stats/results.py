@@ -11,21 +11,25 @@ import numpy as np
 
 from resonaut.errors import InputError, unknown_name
 from resonaut.files import finite_or_none, read_json, write_json
+from resonaut.stats.bump_result import BumpHunterResult
 from resonaut.stats.fit import FitResult
 from resonaut.stats.limits import LimitResult
 from resonaut.stats.scan import ScanResult
 from resonaut.stats.significance import ExcessResult
+from resonaut.stats.toy_study import ToyStudy
 from resonaut.stats.toys import GlobalPValue, ToyGoodness
 
 __all__ = ("KINDS", "read_result", "result_from_dict", "result_to_dict", "write_result")
 
 KINDS: dict[str, type] = {
+    "bumps": BumpHunterResult,
     "excess": ExcessResult,
     "fit": FitResult,
     "global p-value": GlobalPValue,
     "goodness": ToyGoodness,
     "limit": LimitResult,
     "scan": ScanResult,
+    "toys": ToyStudy,
 }
 """Value of the key "kind" in the JSON of each class."""
 

@@ -15,11 +15,13 @@ import yaml
 
 from resonaut.errors import InputError
 from resonaut.files import atomic_path
+from resonaut.stats.bump_result import BumpHunterResult
 from resonaut.stats.fit import FitResult
 from resonaut.stats.hepdata import HepDataTable, Variable, table_document
 from resonaut.stats.limits import LimitResult
 from resonaut.stats.scan import ScanEntry, ScanResult
 from resonaut.stats.tables import unique_names
+from resonaut.stats.toy_study import ToyStudy
 
 __all__ = ("covariance_table", "hepdata_tables", "write_hepdata")
 
@@ -274,6 +276,58 @@ def _entries(
     values = np.array([getattr(entry, key) for entry in entries], dtype=np.float64)
     errors = {"fit": np.array([getattr(entry, error) for entry in entries])} if error else {}
     return Variable(name, values, units, about, errors)
+
+
+@hepdata_tables.register
+def _(result: ToyStudy) -> tuple[HepDataTable, ...]:
+    pulls = HepDataTable(
+        "Pulls of the fitted expectation",
+        (_bins(result.edges),),
+        (
+            Variable("Expected events", result.expected, qualifiers={"Function": result.function, "Toys": result.toys}),
+            Variable("Mean of the pull", result.pull_mean),
+            Variable("Width of the pull", result.pull_width),
+        ),
+        f"Fits of {result.toys} pseudo-experiments against the expectation that they were drawn from; {result.failed} failed.",
+    )
+    names = ("deviance", "chi2", "Kolmogorov-Smirnov distance", "largest local significance")
+    values = np.array([result.deviance, result.chi2, result.ks, result.significance])
+    p_values = np.array([result.deviance_p, result.chi2_p, result.ks_p, result.global_p])
+    seen = np.isfinite(p_values)
+    statistics = HepDataTable(
+        "Goodness of fit",
+        (Variable("Statistic", tuple(name for name, use in zip(names, seen, strict=True) if use)),),
+        (Variable("Value in the data", values[seen]), Variable("p-value", p_values[seen])),
+        f"Statistics of the data with p-values from {result.toys} pseudo-experiments of {result.function}.",
+    )
+    return pulls, statistics
+
+
+@hepdata_tables.register
+def _(result: BumpHunterResult) -> tuple[HepDataTable, ...]:
+    about: dict[str, str | float] = {"Background": result.function, "Toys": result.toys}
+    spectrum = HepDataTable(
+        "Mass spectrum of the bump hunt",
+        (_bins(result.edges),),
+        (
+            Variable("Observed events", result.counts, qualifiers=about),
+            Variable("Expected events", result.background, qualifiers=about),
+        ),
+        f"Observed events and the background ({result.function}) that BumpHunter compares them with.",
+    )
+    error = {"toys": np.array([result.global_p_error])}
+    interval = HepDataTable(
+        "Most significant interval",
+        (Variable("Interval", np.array([[result.low, result.high]]), "GeV"),),
+        (
+            Variable("Observed events", np.array([result.observed]), qualifiers=about),
+            Variable("Expected events", np.array([result.expected]), qualifiers=about),
+            Variable("Local p-value", np.array([result.local_p]), qualifiers=about),
+            Variable("Global p-value", np.array([result.global_p]), qualifiers=about, errors=error),
+        ),
+        f"The most significant interval of BumpHunter (arXiv:1101.0390), global p-value from {result.toys} toys.",
+    )
+    return (spectrum, interval) if np.isfinite(result.low) else (spectrum,)
 
 
 @hepdata_tables.register

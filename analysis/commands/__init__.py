@@ -1,0 +1,14 @@
+"""Commands on a histogram that somebody made: the statistics alone, each a thin layer over `resonaut.stats`."""
+
+from __future__ import annotations
+
+from resonaut.analysis.commands.bumphunt import bumphunt
+from resonaut.analysis.commands.fit import fit
+from resonaut.analysis.commands.limit import limit
+from resonaut.analysis.commands.plot import plot
+from resonaut.analysis.commands.scan import scan
+from resonaut.analysis.commands.toys import toys
+
+__all__ = ("COMMANDS",)
+
+COMMANDS = (fit, scan, bumphunt, toys, limit, plot)

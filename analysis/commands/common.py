@@ -1,0 +1,152 @@
+"""What the commands on a histogram share: the spectrum with its options, and where results go."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+__all__ = ("Output", "Source", "counting", "output_options", "seed_option", "spectrum_options")
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The spectrum that a command works on."""
+
+    name: str
+    counts: Any
+    edges: Any
+    function: str
+    sqrts: float
+
+    @property
+    def title(self) -> str:
+        """Name for figures."""
+        return Path(self.name).name
+
+    @property
+    def spectrum(self) -> tuple[Any, Any]:
+        return self.counts, self.edges
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """Options of the background fit."""
+        return {"function": self.function, "sqrts": self.sqrts}
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where the numbers, the figure and the HEPData tables of a command go."""
+
+    json: Path | None
+    plot: Path | None
+    hepdata: Path | None
+
+    def save(self, result: Any, draw: Callable[[], Any], **more: Any) -> None:
+        """Write what was asked for; `more` is kept beside the result in the JSON."""
+        if self.json:
+            from resonaut.stats import write_result
+
+            write_result(self.json, result, **more)
+        if self.hepdata:
+            from resonaut.stats import write_hepdata
+
+            write_hepdata(self.hepdata, result)
+        if self.plot:
+            from resonaut.analysis.plots import save_figure
+
+            save_figure(draw(), self.plot)
+
+
+def spectrum_options(command: Command) -> Command:
+    """SPECTRUM and how it is read and fitted; the command gets them as one `Source`."""
+
+    @functools.wraps(command)
+    def reading(
+        spectrum: str,
+        low: float | None,
+        high: float | None,
+        per_width: bool,
+        scale: float,
+        function: str,
+        sqrts: float,
+        **options: Any,
+    ) -> Any:
+        from resonaut.analysis.histogram import read_range
+
+        counts, edges = read_range(spectrum, low, high, per_width=per_width, scale=scale)
+        return command(Source(spectrum, counts, edges, function, sqrts), **options)
+
+    for option in reversed(
+        (
+            click.argument("spectrum"),
+            click.option(
+                "--function", default="dijet4", show_default=True, help="Background function, or 'auto' for an F-test."
+            ),
+            click.option("--sqrts", type=float, default=13000.0, show_default=True, help="Collision energy, GeV."),
+            click.option("--low", type=float, help="Lower end of the range, GeV."),
+            click.option("--high", type=float, help="Upper end of the range, GeV."),
+            click.option("--per-width", is_flag=True, help="The values are per GeV: multiply by the width of the bin."),
+            click.option(
+                "--scale", type=float, default=1.0, show_default=True, help="Factor to events, such as a luminosity."
+            ),
+        )
+    ):
+        reading = option(reading)
+    return reading  # type: ignore[return-value]
+
+
+def output_options(command: Command) -> Command:
+    """--json, --plot and --hepdata; the command gets them as one `Output`."""
+
+    @functools.wraps(command)
+    def writing(*arguments: Any, json: Path | None, plot: Path | None, hepdata: Path | None, **options: Any) -> Any:
+        return command(*arguments, output=Output(json, plot, hepdata), **options)
+
+    for option in reversed(
+        (
+            click.option("--json", type=FILE, help="Write the numbers here; `resonaut plot` draws them again."),
+            click.option(
+                "--plot", type=click.Path(path_type=Path), help="Write the figure as STEM.png, .pdf and .json."
+            ),
+            click.option(
+                "--hepdata",
+                type=click.Path(file_okay=False, path_type=Path),
+                help="Write HEPData tables into this folder.",
+            ),
+        )
+    ):
+        writing = option(writing)
+    return writing  # type: ignore[return-value]
+
+
+def seed_option(command: Command) -> Command:
+    """--seed of the toys."""
+    return click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the toys.")(
+        command
+    )
+
+
+@contextmanager
+def counting(title: str, total: int) -> Iterator[Callable[[int, int], None]]:
+    """Progress bar for functions that report (done, total)."""
+    from resonaut.analysis.progress import progress_bar
+
+    with progress_bar(title, total) as advance:
+        before = 0
+
+        def report(done: int, _total: int) -> None:
+            nonlocal before
+            advance(done - before)
+            before = done
+
+        yield report

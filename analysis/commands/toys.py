@@ -1,0 +1,79 @@
+"""`resonaut toys`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from resonaut.analysis.commands.common import (
+    FILE,
+    Output,
+    Source,
+    counting,
+    output_options,
+    seed_option,
+    spectrum_options,
+)
+
+__all__ = ("toys",)
+
+
+@click.command(short_help="Pseudo-experiments of a histogram's background.")
+@spectrum_options
+@click.option("--toys", "number", type=click.IntRange(1), default=1000, show_default=True, help="How many.")
+@click.option("--sr-bins", type=click.IntRange(1), default=4, show_default=True, help="Bins of a signal region.")
+@click.option(
+    "--sb-bins", type=click.IntRange(1), default=3, show_default=True, help="Bins left on either side at least."
+)
+@click.option("--scan/--no-scan", default=True, show_default=True, help="Take each toy through the whole scan.")
+@click.option("--out", type=FILE, help="Write the toys themselves: .npz, .root or .csv.")
+@seed_option
+@output_options
+def toys(
+    source: Source, number: int, sr_bins: int, sb_bins: int, scan: bool, out: Path | None, seed: int, output: Output
+) -> None:
+    """Pseudo-experiments of the background fitted to a SPECTRUM, each through the fit and the whole scan.
+
+    They calibrate the goodness of fit, count failed fits, show whether the fit is biased, and give the global p-value of the
+    largest excess. SPECTRUM is FILE.root:HISTOGRAM, FILE.csv[:COLUMN] (low edge, high edge, count) or HEPData
+    FILE.yaml[:TABLE[:COLUMN]].
+
+    \b
+    resonaut toys mjj.csv --toys 2000 --plot toys --json toys.json
+    resonaut toys mjj.csv --toys 100 --no-scan --out toys.npz
+    """
+    import numpy as np
+
+    from resonaut.stats import sliding_windows, toy_study
+
+    windows = sliding_windows(source.edges, sr_bins=sr_bins, sb_bins=sb_bins, step=1) if scan else []
+    with counting("toys", number) as progress:
+        result = toy_study(source.spectrum, windows, toys=number, seed=seed, progress=progress, **source.model)
+    click.echo(f"{result.function}: {result.toys} toys, {result.failed} fits failed")
+    for name, value, p in (
+        ("deviance", result.deviance, result.deviance_p),
+        ("chi2", result.chi2, result.chi2_p),
+        ("KS distance", result.ks, result.ks_p),
+    ):
+        click.echo(f"  {name:<12} {value:10.4g} in the data, p = {p:.3g}")
+    click.echo(
+        f"  pulls of the fitted expectation: means from {np.nanmin(result.pull_mean):+.2f} to {np.nanmax(result.pull_mean):+.2f}, "
+        f"widths from {np.nanmin(result.pull_width):.2f} to {np.nanmax(result.pull_width):.2f} over the bins"
+    )
+    if scan:
+        click.echo(
+            f"  largest excess: {result.low:.0f}-{result.high:.0f} GeV, Z = {result.significance:.2f}; "
+            f"global p = {result.global_p:.3g} +- {result.global_p_error:.2g}"
+        )
+    if out:
+        from resonaut.analysis.histogram import write_toys
+
+        write_toys(out, source.spectrum, number, function=result.function, sqrts=source.sqrts, seed=seed)
+
+    def draw() -> object:
+        from resonaut.analysis.plots.results import draw_result
+
+        return draw_result(result, title=source.title)
+
+    output.save(result, draw, spectrum=source.name)
