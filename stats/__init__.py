@@ -64,7 +64,7 @@ from resonaut.stats.hepdata import HepDataTable, read_hepdata
 from resonaut.stats.hypotests import asymptotic_cls, background_under
 from resonaut.stats.limit_result import LimitResult, MassLimit, mass_limit
 from resonaut.stats.limit_scan import limit_scan
-from resonaut.stats.limits import combined_limit, upper_limit
+from resonaut.stats.limits import TOYS_BELOW, combined_limit, upper_limit
 from resonaut.stats.pyhf_models import pyhf_cls, pyhf_limit, pyhf_p0, pyhf_toy_cls, read_workspace
 from resonaut.stats.results import read_result, write_result
 from resonaut.stats.scan import ScanEntry, ScanInput, ScanResult, scan, scan_windows
