@@ -8,10 +8,14 @@ Exchange of results
     `write_result`, `read_result` (JSON); `write_hepdata`, `read_hepdata` -> `HepDataTable`, `hepdata_tables`, `covariance_table`
 Background functions
     `background_function`, `available_functions`, `register_function`, `BackgroundFunction`, `NonLinearFunction`, `DIJET_FAMILY`,
-    `choose_function`, `f_test`, `f_test_toys`
+    F-test: `choose_function` -> `FunctionChoice`, `f_test`, `f_test_toys` -> `FTestToys`; spurious signal:
+    `choose_by_spurious_signal` -> `SpuriousRanking`, `spurious_signal` -> `SpuriousSignal`; injected signals:
+    `signal_injection` -> `SignalInjection`; the function as a nuisance: `profile_envelope` -> `Envelope`,
+    `envelope_toys` -> `EnvelopeToys`
 Fits
     `fit_background` -> `FitResult`; many spectra at once: `Design`, `fit_batch` -> `BatchFit`
-    Windows that slide over the spectrum: `sliding_fit` -> `SlidingFit`, `sliding_toys` -> `SlidingToys`
+    Windows that slide over the spectrum: `sliding_fit` -> `SlidingFit`, `sliding_toys` -> `SlidingToys`, with a signal:
+    `sliding_scan` -> `SlidingScan`
 Goodness of fit
     `toy_study` -> `ToyStudy`, `draw_toys`; `pearson_chi2`, `cms_chi2`, `neyman_chi2`, `deviance`, `deviance_chi2` -> `ChiSquare`; `kolmogorov_smirnov`,
     `poisson_significance`, `poisson_interval`, `toy_goodness`
@@ -38,6 +42,7 @@ from resonaut.stats.bumphunter import bump_hunter
 from resonaut.stats.channels import Channel
 from resonaut.stats.choice import FTestToys, FunctionChoice, choose_function, f_test, f_test_toys
 from resonaut.stats.design import Design
+from resonaut.stats.envelope import Envelope, EnvelopeToys, envelope_toys, profile_envelope
 from resonaut.stats.files import read_spectrum, write_csv, write_root
 from resonaut.stats.fit import FitResult, fit_background
 from resonaut.stats.functions import (
@@ -65,6 +70,7 @@ from resonaut.stats.hypotests import asymptotic_cls, background_under
 from resonaut.stats.limit_result import LimitResult, MassLimit, mass_limit
 from resonaut.stats.limit_scan import limit_scan
 from resonaut.stats.limits import TOYS_BELOW, combined_limit, upper_limit
+from resonaut.stats.linearity import SignalInjection, signal_injection
 from resonaut.stats.pyhf_models import pyhf_cls, pyhf_limit, pyhf_p0, pyhf_toy_cls, read_workspace
 from resonaut.stats.results import read_result, write_result
 from resonaut.stats.scan import ScanEntry, ScanInput, ScanResult, scan, scan_windows
@@ -85,7 +91,9 @@ from resonaut.stats.shapes import (
 from resonaut.stats.signals import Signal, gaussian_template, shape_variations
 from resonaut.stats.significance import ExcessResult, LocalPValues, local_p_value, local_p_values, on_off_p_value
 from resonaut.stats.sliding import SlidingFit, SlidingToys, sliding_fit, sliding_toys
+from resonaut.stats.sliding_signals import SlidingScan, sliding_scan
 from resonaut.stats.spectrum import as_counts, make_spectrum
+from resonaut.stats.spurious import SpuriousRanking, SpuriousSignal, choose_by_spurious_signal, spurious_signal
 from resonaut.stats.submission import covariance_table, hepdata_tables, write_hepdata
 from resonaut.stats.toy_limits import toy_cls, toy_upper_limit
 from resonaut.stats.toy_study import ToyStudy, draw_toys, toy_study
@@ -106,6 +114,8 @@ __all__ = (
     "ChiSquare",
     "CrystalBallShape",
     "Design",
+    "Envelope",
+    "EnvelopeToys",
     "ExcessResult",
     "FTestToys",
     "FitResult",
@@ -127,8 +137,12 @@ __all__ = (
     "Shape",
     "ShapeFit",
     "Signal",
+    "SignalInjection",
     "SlidingFit",
+    "SlidingScan",
     "SlidingToys",
+    "SpuriousRanking",
+    "SpuriousSignal",
     "TemplateShape",
     "ToyGoodness",
     "ToyStudy",
@@ -140,6 +154,7 @@ __all__ = (
     "background_under",
     "build_workspace",
     "bump_hunter",
+    "choose_by_spurious_signal",
     "choose_function",
     "cms_chi2",
     "combined_limit",
@@ -148,6 +163,7 @@ __all__ = (
     "deviance",
     "deviance_chi2",
     "draw_toys",
+    "envelope_toys",
     "f_test",
     "f_test_toys",
     "fit_background",
@@ -169,6 +185,7 @@ __all__ = (
     "pearson_chi2",
     "poisson_interval",
     "poisson_significance",
+    "profile_envelope",
     "pyhf_cls",
     "pyhf_limit",
     "pyhf_p0",
@@ -181,9 +198,12 @@ __all__ = (
     "scan",
     "scan_windows",
     "shape_variations",
+    "signal_injection",
     "sliding_fit",
+    "sliding_scan",
     "sliding_toys",
     "sliding_windows",
+    "spurious_signal",
     "toy_cls",
     "toy_goodness",
     "toy_study",
