@@ -1,4 +1,9 @@
-"""Goodness of fit of a Poisson spectrum: Pearson chi2, deviance, Kolmogorov-Smirnov, pulls."""
+"""Goodness of fit of a Poisson spectrum: chi2 in several conventions, deviance, Kolmogorov-Smirnov, pulls.
+
+Published values of chi2 differ by convention more than by fit. `pearson_chi2` takes its errors from the expectation and
+merges sparse bins; `neyman_chi2` takes them from the counts; `cms_chi2` takes the asymmetric errors that are drawn on the
+points; `deviance_chi2` is the likelihood ratio.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
-__all__ = ("ChiSquare", "KolmogorovSmirnov", "deviance", "kolmogorov_smirnov", "pearson_chi2", "poisson_significance")
+__all__ = (
+    "ChiSquare",
+    "KolmogorovSmirnov",
+    "cms_chi2",
+    "deviance",
+    "deviance_chi2",
+    "kolmogorov_smirnov",
+    "neyman_chi2",
+    "pearson_chi2",
+    "poisson_interval",
+    "poisson_significance",
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -16,7 +32,7 @@ MIN_EXPECTED = 5.0  # Cochran's rule for Pearson's statistic to follow a chi2 di
 
 
 class ChiSquare(NamedTuple):
-    """Pearson's statistic, the number of merged bins, and its degrees of freedom."""
+    """A chi2, the number of (merged) bins, its degrees of freedom, and its p-value if it follows a chi2 distribution."""
 
     chi2: float
     bins: int
@@ -75,7 +91,7 @@ def pearson_chi2(
     n, mu = np.asarray(counts, dtype=np.float64), np.asarray(expected, dtype=np.float64)
     starts, total = [0], 0.0
     for index, value in enumerate(mu):
-        if total >= min_expected:
+        if index and total >= min_expected:
             starts.append(index)
             total = 0.0
         total += value
@@ -85,6 +101,93 @@ def pearson_chi2(
     chi2 = float(((observed - wanted) ** 2 / wanted).sum()) if observed.any() or mu.any() else 0.0
     ndf = len(starts) - parameters
     return ChiSquare(chi2, len(starts), ndf, float(stats.chi2.sf(chi2, ndf)) if ndf > 0 else float("nan"))
+
+
+def _sum_of_squares(pull: FloatArray, parameters: int) -> ChiSquare:
+    chi2, ndf = float((pull**2).sum()), len(pull) - parameters
+    return ChiSquare(chi2, len(pull), ndf, float(stats.chi2.sf(chi2, ndf)) if ndf > 0 else float("nan"))
+
+
+def deviance_chi2(counts: npt.ArrayLike, expected: npt.ArrayLike, parameters: int = 0) -> ChiSquare:
+    """`deviance` with its degrees of freedom: bins less parameters.
+
+    Examples
+    --------
+    >>> from resonaut.stats import deviance_chi2
+    >>> round(deviance_chi2([3, 0], [2.0, 1.0]).p_value, 4)
+    0.2963
+    """
+    value, bins = deviance(counts, expected), int(np.size(counts))
+    ndf = bins - parameters
+    return ChiSquare(value, bins, ndf, float(stats.chi2.sf(value, ndf)) if ndf > 0 else float("nan"))
+
+
+def neyman_chi2(counts: npt.ArrayLike, expected: npt.ArrayLike, parameters: int = 0) -> ChiSquare:
+    """Sum of ``(n - mu)^2 / n`` over non-empty bins, Neyman's statistic.
+
+    Too large where bins hold few events; here to compare with publications.
+
+    Examples
+    --------
+    >>> from resonaut.stats import neyman_chi2
+    >>> neyman_chi2([4, 0], [2.0, 1.0])[:3]
+    (1.0, 1, 1)
+    """
+    n, mu = np.asarray(counts, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    used = n > 0
+    return _sum_of_squares((n[used] - mu[used]) / np.sqrt(n[used]), parameters)
+
+
+def poisson_interval(counts: npt.ArrayLike, level: float = 0.6827) -> tuple[FloatArray, FloatArray]:
+    """Central interval of the expectation for each count, Garwood's: the error bars of counts.
+
+    Parameters
+    ----------
+    counts : array_like of any shape
+    level : float
+        Coverage.
+
+    Returns
+    -------
+    low, high : ndarray of the shape of `counts`
+
+    Examples
+    --------
+    >>> from resonaut.stats import poisson_interval
+    >>> [bound.round(3).tolist() for bound in poisson_interval([0, 4])]
+    [[0.0, 2.086], [1.841, 7.163]]
+    """
+    n = np.asarray(counts, dtype=np.float64)
+    tail = 0.5 * (1.0 - level)
+    low = np.where(n > 0, special.gammaincinv(np.maximum(n, 1e-300), tail), 0.0)
+    return low, np.asarray(special.gammainccinv(n + 1.0, tail))
+
+
+def cms_chi2(counts: npt.ArrayLike, expected: npt.ArrayLike, parameters: int = 0) -> ChiSquare:
+    """chi2 as the CMS dijet searches quote it.
+
+    The error of a bin is the one drawn on its point, on the side of the fit: down to or up to the bound of the central 68 %
+    interval. Empty bins are left out. It reproduces the values of arXiv:1611.03568 and arXiv:1806.00843 (see
+    docs/stats/fits.md).
+
+    Parameters
+    ----------
+    counts, expected : array_like of shape (bins,)
+        Fitted bins only.
+    parameters : int
+        Number of fitted parameters.
+
+    Examples
+    --------
+    >>> from resonaut.stats import cms_chi2
+    >>> round(cms_chi2([4, 0, 9], [2.0, 1.0, 9.5], 1).chi2, 3)
+    0.875
+    """
+    n, mu = np.asarray(counts, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    used = n > 0
+    n, mu = n[used], mu[used]
+    low, high = poisson_interval(n)
+    return _sum_of_squares((n - mu) / np.where(mu > n, high - n, n - low), parameters)
 
 
 def kolmogorov_smirnov(counts: npt.ArrayLike, expected: npt.ArrayLike) -> KolmogorovSmirnov:
