@@ -144,7 +144,7 @@ def bump_hunter(
     >>> counts, background = np.array([20, 9, 17, 6, 2, 1]), [21.0, 13.0, 8.0, 5.0, 3.0, 2.0]
     >>> found = bump_hunter((counts, np.arange(7.0)), background, min_bins=1, toys=500)
     >>> found.low, found.high, round(found.local_p, 4), found.global_p < 0.1
-    (2.0, 3.0, 0.0047, True)
+    (2.0, 3.0, 0.0037, True)
     """
     _check_options(min_bins, step, toys, precision, exclude_below)
     counts, edges = poisson_counts(spectrum)
