@@ -23,6 +23,9 @@ Excesses
     `local_p_value` -> `ExcessResult`; many spectra: `local_p_values`; `on_off_p_value`;
     `scan`, `scan_windows` -> `ScanResult`; `global_p_value`
     `bump_hunter` -> `BumpHunterResult`
+    Masses and widths: `significance_scan` -> `SignificanceScan`; trials: `toy_significances`, `gross_vitells`, `asimov_trials`
+    -> `TrialsResult`, `upcrossings`, `euler_characteristic`; several spectra: `combine_folds` -> `CombinedExcess`,
+    `combine_p_values`
 Signal shapes
     `GaussianShape`, `CrystalBallShape`, `BreitWignerShape`, `TemplateShape`, all of them a `Shape`; `fit_shape` -> `ShapeFit`;
     other masses: `MorphedShapes`, `InterpolatedShapes`, `leave_one_out` -> `LeaveOneOut`
@@ -41,6 +44,7 @@ from resonaut.stats.bump_result import BumpHunterResult
 from resonaut.stats.bumphunter import bump_hunter
 from resonaut.stats.channels import Channel
 from resonaut.stats.choice import FTestToys, FunctionChoice, choose_function, f_test, f_test_toys
+from resonaut.stats.combination import CombinedExcess, combine_folds, combine_p_values
 from resonaut.stats.design import Design
 from resonaut.stats.envelope import Envelope, EnvelopeToys, envelope_toys, profile_envelope
 from resonaut.stats.files import read_spectrum, write_csv, write_root
@@ -71,6 +75,7 @@ from resonaut.stats.limit_result import LimitResult, MassLimit, mass_limit
 from resonaut.stats.limit_scan import limit_scan
 from resonaut.stats.limits import TOYS_BELOW, combined_limit, upper_limit
 from resonaut.stats.linearity import SignalInjection, signal_injection
+from resonaut.stats.mass_scan import SignificanceScan, significance_scan, toy_significances
 from resonaut.stats.pyhf_models import pyhf_cls, pyhf_limit, pyhf_p0, pyhf_toy_cls, read_workspace
 from resonaut.stats.results import read_result, write_result
 from resonaut.stats.scan import ScanEntry, ScanInput, ScanResult, scan, scan_windows
@@ -98,6 +103,7 @@ from resonaut.stats.submission import covariance_table, hepdata_tables, write_he
 from resonaut.stats.toy_limits import toy_cls, toy_upper_limit
 from resonaut.stats.toy_study import ToyStudy, draw_toys, toy_study
 from resonaut.stats.toys import GlobalPValue, ToyGoodness, global_p_value, toy_goodness
+from resonaut.stats.trials import TrialsResult, asimov_trials, euler_characteristic, gross_vitells, upcrossings
 from resonaut.stats.windows import Window, log_edges, sliding_windows
 from resonaut.stats.workspace import MODIFIER_SETTINGS, build_workspace, combined_workspace, write_workspace
 
@@ -112,6 +118,7 @@ __all__ = (
     "BumpHunterResult",
     "Channel",
     "ChiSquare",
+    "CombinedExcess",
     "CrystalBallShape",
     "Design",
     "Envelope",
@@ -138,6 +145,7 @@ __all__ = (
     "ShapeFit",
     "Signal",
     "SignalInjection",
+    "SignificanceScan",
     "SlidingFit",
     "SlidingScan",
     "SlidingToys",
@@ -146,8 +154,10 @@ __all__ = (
     "TemplateShape",
     "ToyGoodness",
     "ToyStudy",
+    "TrialsResult",
     "Window",
     "as_counts",
+    "asimov_trials",
     "asymptotic_cls",
     "available_functions",
     "background_function",
@@ -157,6 +167,8 @@ __all__ = (
     "choose_by_spurious_signal",
     "choose_function",
     "cms_chi2",
+    "combine_folds",
+    "combine_p_values",
     "combined_limit",
     "combined_workspace",
     "covariance_table",
@@ -164,6 +176,7 @@ __all__ = (
     "deviance_chi2",
     "draw_toys",
     "envelope_toys",
+    "euler_characteristic",
     "f_test",
     "f_test_toys",
     "fit_background",
@@ -171,6 +184,7 @@ __all__ = (
     "fit_shape",
     "gaussian_template",
     "global_p_value",
+    "gross_vitells",
     "hepdata_tables",
     "kolmogorov_smirnov",
     "leave_one_out",
@@ -199,6 +213,7 @@ __all__ = (
     "scan_windows",
     "shape_variations",
     "signal_injection",
+    "significance_scan",
     "sliding_fit",
     "sliding_scan",
     "sliding_toys",
@@ -206,8 +221,10 @@ __all__ = (
     "spurious_signal",
     "toy_cls",
     "toy_goodness",
+    "toy_significances",
     "toy_study",
     "toy_upper_limit",
+    "upcrossings",
     "upper_limit",
     "write_csv",
     "write_hepdata",
