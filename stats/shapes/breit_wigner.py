@@ -56,7 +56,7 @@ class BreitWignerShape(Shape):
     >>> BreitWignerShape(2000.0, 100.0).template([1950.0, 2050.0]).round(6).tolist()
     [0.5]
     >>> BreitWignerShape(2000.0, 100.0, resolution=60.0).template([1950.0, 2050.0]).round(3).tolist()
-    [0.371]
+    [0.359]
     """
 
     kind: ClassVar[str] = "breit-wigner"

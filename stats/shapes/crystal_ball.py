@@ -83,9 +83,9 @@ class CrystalBallShape(FittableShape):
     >>> from resonaut.stats import CrystalBallShape
     >>> shape = CrystalBallShape(3000.0, 90.0, alpha_low=1.2, n_low=3.0, alpha_high=1.8, n_high=8.0)
     >>> shape.template([2600.0, 2900.0, 3100.0, 3400.0], 1000.0).round(1).tolist()
-    [162.0, 601.3, 118.6]
+    [188.5, 643.1, 127.6]
     >>> round(shape.inside([2600.0, 3400.0]), 4)
-    0.8819
+    0.9592
     """
 
     kind: ClassVar[str] = "dscb"

@@ -44,7 +44,7 @@ class TemplateShape(Shape):
     --------
     >>> from resonaut.stats import TemplateShape
     >>> shape = TemplateShape(1000.0, [900, 1000, 1100], [30, 60], below=10)
-    >>> shape.template([900.0, 950.0, 1050.0, 1100.0], yield_=50.0).tolist()
+    >>> shape.template([900.0, 950.0, 1050.0, 1100.0], yield_=50.0).round(6).tolist()
     [7.5, 22.5, 15.0]
     >>> shape.inside([900.0, 1100.0])
     0.9
