@@ -52,19 +52,19 @@ class Output:
     hepdata: Path | None
 
     def save(self, result: Any, draw: Callable[[], Any], **more: Any) -> None:
-        """Write what was asked for; `more` is kept beside the result in the JSON."""
-        if self.json:
-            from resonaut.stats import write_result
+        """Write what was asked for; `more` is kept beside the result in the JSON, and beside the figure."""
+        from resonaut.stats import write_hepdata, write_result
+        from resonaut.stats.results import result_to_dict
 
-            write_result(self.json, result, **more)
-        if self.hepdata:
-            from resonaut.stats import write_hepdata
-
-            write_hepdata(self.hepdata, result)
         if self.plot:
             from resonaut.analysis.plots import save_figure
 
-            save_figure(draw(), self.plot)
+            figure, _ = draw()
+            save_figure((figure, result_to_dict(result, **more)), self.plot)
+        if self.json:
+            write_result(self.json, result, **more)
+        if self.hepdata:
+            write_hepdata(self.hepdata, result)
 
 
 def spectrum_options(command: Command) -> Command:

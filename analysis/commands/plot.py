@@ -38,7 +38,8 @@ def plot(result: Path, out: Path | None, title: str | None, hepdata: Path | None
     name = Path(str((more or {}).get("spectrum", result.stem))).name
     stem = out or result.with_suffix("")
     found = read_result(result)
-    save_figure(draw_result(found, title=title or name), stem)
+    figure, _ = draw_result(found, title=title or name)
+    save_figure((figure, content), stem)
     click.echo(f"figure: {stem}.png, {stem}.pdf")
     if hepdata:
         files = write_hepdata(hepdata, found)

@@ -19,6 +19,13 @@ from resonaut.analysis.commands.common import (
 __all__ = ("toys",)
 
 
+def _spectra_file(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
+    if path is not None and path.suffix not in (".npz", ".root", ".csv"):
+        msg = f"{path.name!r} does not end in .npz, .root or .csv"
+        raise click.BadParameter(msg)
+    return path
+
+
 @click.command(short_help="Pseudo-experiments of a histogram's background.")
 @spectrum_options
 @click.option("--toys", "number", type=click.IntRange(1), default=1000, show_default=True, help="How many.")
@@ -27,7 +34,7 @@ __all__ = ("toys",)
     "--sb-bins", type=click.IntRange(1), default=3, show_default=True, help="Bins left on either side at least."
 )
 @click.option("--scan/--no-scan", default=True, show_default=True, help="Take each toy through the whole scan.")
-@click.option("--out", type=FILE, help="Write the toys themselves: .npz, .root or .csv.")
+@click.option("--out", type=FILE, callback=_spectra_file, help="Write the toys themselves: .npz, .root or .csv.")
 @seed_option
 @output_options
 def toys(

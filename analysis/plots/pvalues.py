@@ -42,8 +42,8 @@ def draw_scan(result: ScanResult, *, title: str) -> Drawn:
             drawn = np.maximum(p, 1e-300)
             half = np.array([(e.high - e.low) / 2 for e in entries])
             name = cut_name(cut) if cut >= 1 else f"{method}, {cut_name(cut)}"
-            axes.errorbar(mass, drawn, xerr=half, fmt="o", color=colour, markersize=4, elinewidth=1, label=name)
-            axes.plot(mass, drawn, line, color=colour, linewidth=1.2)
+            axes.errorbar(mass, drawn, xerr=half, fmt="none", color=colour, elinewidth=1)
+            axes.plot(mass, drawn, line, marker="o", markersize=4, color=colour, linewidth=1.2, label=name)
             if np.isfinite(p).any():
                 smallest = min(smallest, float(np.nanmin(drawn)))
         deepest = max(4.0, float(norm.isf(smallest)) + 1)
@@ -53,9 +53,10 @@ def draw_scan(result: ScanResult, *, title: str) -> Drawn:
                 f"{z}$\\sigma$", (1.01, norm.sf(z)), xycoords=("axes fraction", "data"), va="center", fontsize=11
             )
         axes.set_yscale("log")
-        axes.set_ylim(norm.sf(deepest), norm.sf(deepest) ** -0.3)  # room for the legend above 1
+        axes.set_ylim(norm.sf(deepest), 1.6)
         axes.set_ylabel("Local p-value")
         axes.set_xlabel("$m_{JJ}$ [GeV]")
-        axes.legend(ncols=2, loc="upper center")
+        if len(lines) > 1:  # above the frame: below it, a legend would hide the excess
+            axes.legend(ncols=min(len(lines), 3), loc="lower right", bbox_to_anchor=(1.0, 1.06), borderaxespad=0.0)
         label_experiment(axes, title)
     return figure, result.to_dict()
