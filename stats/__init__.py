@@ -15,7 +15,7 @@ Background functions
 Fits
     `fit_background` -> `FitResult`; many spectra at once: `Design`, `fit_batch` -> `BatchFit`
     Windows that slide over the spectrum: `sliding_fit` -> `SlidingFit`, `sliding_toys` -> `SlidingToys`, with a signal:
-    `sliding_scan` -> `SlidingScan`
+    `sliding_scan` -> `SlidingScan`, `sliding_bump_hunter`
 Goodness of fit
     `toy_study` -> `ToyStudy`, `draw_toys`; `pearson_chi2`, `cms_chi2`, `neyman_chi2`, `deviance`, `deviance_chi2` -> `ChiSquare`; `kolmogorov_smirnov`,
     `poisson_significance`, `poisson_interval`, `toy_goodness`
@@ -32,6 +32,7 @@ Signal shapes
 Limits
     `upper_limit`, `limit_scan`, `combined_limit` -> `LimitResult`; `mass_limit` -> `MassLimit`; `toy_upper_limit`, `toy_cls`,
     `asymptotic_cls`, `background_under`; signals: `Signal`, `shape_variations`, `gaussian_template`; `Channel`
+    Four regions: `abcd_estimate` -> `AbcdEstimate`, `abcd_limit`, `abcd_workspace`
 pyhf
     `build_workspace`, `combined_workspace`, `write_workspace`, `MODIFIER_SETTINGS`; any workspace: `read_workspace`, `pyhf_cls`,
     `pyhf_p0`, `pyhf_limit`, `pyhf_toy_cls`
@@ -39,6 +40,7 @@ pyhf
 
 from __future__ import annotations
 
+from resonaut.stats.abcd import AbcdEstimate, abcd_estimate, abcd_limit, abcd_workspace
 from resonaut.stats.batched import BatchFit, fit_batch
 from resonaut.stats.bump_result import BumpHunterResult
 from resonaut.stats.bumphunter import bump_hunter
@@ -96,7 +98,7 @@ from resonaut.stats.shapes import (
 from resonaut.stats.signals import Signal, gaussian_template, shape_variations
 from resonaut.stats.significance import ExcessResult, LocalPValues, local_p_value, local_p_values, on_off_p_value
 from resonaut.stats.sliding import SlidingFit, SlidingToys, sliding_fit, sliding_toys
-from resonaut.stats.sliding_signals import SlidingScan, sliding_scan
+from resonaut.stats.sliding_signals import SlidingScan, sliding_bump_hunter, sliding_scan
 from resonaut.stats.spectrum import as_counts, make_spectrum
 from resonaut.stats.spurious import SpuriousRanking, SpuriousSignal, choose_by_spurious_signal, spurious_signal
 from resonaut.stats.submission import covariance_table, hepdata_tables, write_hepdata
@@ -112,6 +114,7 @@ __all__ = (
     "DIJET_FAMILY",
     "MODIFIER_SETTINGS",
     "TOYS_BELOW",
+    "AbcdEstimate",
     "BackgroundFunction",
     "BatchFit",
     "BreitWignerShape",
@@ -156,6 +159,9 @@ __all__ = (
     "ToyStudy",
     "TrialsResult",
     "Window",
+    "abcd_estimate",
+    "abcd_limit",
+    "abcd_workspace",
     "as_counts",
     "asimov_trials",
     "asymptotic_cls",
@@ -214,6 +220,7 @@ __all__ = (
     "shape_variations",
     "signal_injection",
     "significance_scan",
+    "sliding_bump_hunter",
     "sliding_fit",
     "sliding_scan",
     "sliding_toys",

@@ -9,8 +9,9 @@ the asymptotic formulae, limits come from toys.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from resonaut.stats.functions import DEFAULT_SQRTS
 from resonaut.stats.hypotests import Hypotests
 from resonaut.stats.limit_options import check_limit_options
 from resonaut.stats.limit_result import Five, LimitResult, events_per_unit
+from resonaut.stats.profiling import SignalModel
 from resonaut.stats.pyhf_models import pyhf_cls
 from resonaut.stats.regions import fit_region
 from resonaut.stats.signals import SignalLike, as_signal
@@ -30,7 +32,7 @@ from resonaut.stats.spectrum import Spectrum, poisson_counts
 from resonaut.stats.toy_limits import toy_limits
 from resonaut.stats.workspace import combined_workspace
 
-__all__ = ("TOYS_BELOW", "combined_limit", "upper_limit")
+__all__ = ("TOYS_BELOW", "ModelLimit", "checked_by_pyhf", "combined_limit", "limit_of_model", "upper_limit")
 
 logger = logging.getLogger(__name__)
 
@@ -182,26 +184,15 @@ def combined_limit(
     events = sum(channel.events for channel in channels)
     chosen = unit or ("events" if luminosity is None else "fb")
     factor = _strength_of_one_event(channels, events, chosen, luminosity, efficiency)
-    found = _limit_on_events([channel.scaled(1.0 / events) for channel in channels], cl, method, toys, seed, name)
-    cls_pyhf = float("nan")
+    scaled = [channel.scaled(1.0 / events) for channel in channels]
+    model, counts = signal_model(scaled), channel_counts(scaled)
+    found = limit_of_model(model, counts, cl=cl, method=method, toys=toys, seed=seed, name=name)
+    functions = ", ".join(dict.fromkeys(channel.fit.function for channel in channels))
+    result = replace(found.result(name, cl, functions), mass=float(mass))
     if check and found.method == "asymptotic":
         # a template scaled to the limit: pyhf then works around a strength of 1
-        cls_pyhf = _check([channel.scaled(found.limits[5] / events) for channel in channels], 1.0 - cl)
-    return LimitResult(
-        signal=name,
-        mass=float(mass),
-        observed=float(found.limits[5]),
-        expected=_five(found.limits),
-        unit="events",
-        strength=found.strength,
-        cl=cl,
-        cls_pyhf=cls_pyhf,
-        status="converged",
-        function=", ".join(dict.fromkeys(channel.fit.function for channel in channels)),
-        method=found.method,
-        background=found.background,
-        error=found.error,
-    ).scaled(factor, chosen)
+        result = checked_by_pyhf(result, combined_workspace([c.scaled(result.observed) for c in scaled]))
+    return result.scaled(factor, chosen)
 
 
 def _strength_of_one_event(
@@ -221,16 +212,63 @@ def _strength_of_one_event(
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
+class ModelLimit:
+    """Limits on the strength of a model: five expected, then observed."""
+
     limits: FloatArray
     strength: float
     background: float
     method: str
     error: float = 0.0
 
+    def result(self, name: str, cl: float, function: str) -> LimitResult:
+        """The same as a result, in events."""
+        low2, low1, median, high1, high2, observed = (float(value) for value in self.limits)
+        expected: Five = (low2, low1, median, high1, high2)
+        return LimitResult(
+            signal=name,
+            mass=float("nan"),
+            observed=observed,
+            expected=expected,
+            unit="events",
+            strength=self.strength,
+            cl=cl,
+            cls_pyhf=float("nan"),
+            status="converged",
+            function=function,
+            method=self.method,
+            background=self.background,
+            error=self.error,
+        )
 
-def _limit_on_events(channels: Sequence[Channel], cl: float, method: str, toys: int, seed: int, name: str) -> _Found:
-    model, counts = signal_model(channels), channel_counts(channels)
+
+def limit_of_model(
+    model: SignalModel,
+    counts: FloatArray,
+    *,
+    cl: float,
+    method: str,
+    toys: int,
+    seed: int,
+    name: str,
+    background: float | None = None,
+) -> ModelLimit:
+    """Limits on the strength of a model whose signal sums to one event, by the method that the counts allow.
+
+    Parameters
+    ----------
+    model : SignalModel
+    counts : ndarray of shape (bins,)
+    cl, method, toys, seed, name
+        As in `upper_limit`.
+    background : float, optional
+        Events that decide about the method; those expected under the signal by default.
+
+    Raises
+    ------
+    FitError
+        If no limit was found.
+    """
     tests = Hypotests(model, counts)
     limits = tests.solve(1.0 - cl)
     if not np.isfinite(limits).all():
@@ -238,35 +276,31 @@ def _limit_on_events(channels: Sequence[Channel], cl: float, method: str, toys: 
             f"no upper limit for {name}: CLs = {1 - cl:.3g} was not bracketed; check the template against the spectrum"
         )
         raise FitError(msg)
-    few = tests.background < TOYS_BELOW
-    if method == "asymptotic" or (method == "auto" and not few):
-        if few:
+    under = tests.background if background is None else background
+    if method == "asymptotic" or (method == "auto" and under >= TOYS_BELOW):
+        if under < TOYS_BELOW:
             logger.warning(
-                "asymptotic limit for %s with %.2g events expected under it, fewer than %g: it is too low, take toys",
-                name, tests.background, TOYS_BELOW,
+                "asymptotic limit for %s with %.2g events expected under it, fewer than %g: take toys",
+                name, under, TOYS_BELOW,
             )  # fmt: skip
-        return _Found(limits, tests.strength, tests.background, "asymptotic")
+        return ModelLimit(limits, tests.strength, under, "asymptotic")
     found = toy_limits(model, counts, limits, alpha=1.0 - cl, toys=toys, seed=seed)
     if not np.isfinite(found.limits[5]):
         msg = (
             f"no toy limit for {name}: CLs = {1 - cl:.3g} was not crossed near {limits[5]:.4g} events; throw more toys"
         )
         raise FitError(msg)
-    return _Found(found.limits, tests.strength, tests.background, "toys", float(found.errors[5]))
+    return ModelLimit(found.limits, tests.strength, under, "toys", float(found.errors[5]))
 
 
-def _five(limits: FloatArray) -> Five:
-    low2, low1, median, high1, high2 = (float(value) for value in limits[:5])
-    return low2, low1, median, high1, high2
-
-
-def _check(channels: Sequence[Channel], alpha: float) -> float:
-    """CLs of pyhf at the limit, for the record; a disagreement is told, never hidden."""
+def checked_by_pyhf(result: LimitResult, workspace: Mapping[str, Any]) -> LimitResult:
+    """The result with the CLs of pyhf for a workspace whose signal is at the limit; a disagreement is told, never hidden."""
     try:
-        cls = pyhf_cls(combined_workspace(channels), 1.0)[0]
+        cls = pyhf_cls(workspace, 1.0)[0]
     except FitError as error:
         logger.warning("the limit could not be checked with pyhf: %s", error)
-        return float("nan")
+        return result
+    alpha = 1.0 - result.cl
     if abs(cls - alpha) > AGREEMENT * alpha:
         logger.warning("pyhf finds CLs = %.4f at the limit, expected %.4f", cls, alpha)
-    return cls
+    return replace(result, cls_pyhf=cls)

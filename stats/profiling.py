@@ -61,6 +61,11 @@ def _empty() -> FloatArray:
     return np.empty((0, 0))
 
 
+def _own(values: npt.ArrayLike) -> FloatArray:
+    """A writeable copy in C order: for views, read-only ones above all, kernels would be compiled once more."""
+    return np.array(values, dtype=np.float64, order="C")
+
+
 @dataclass(frozen=True, eq=False)
 class SignalModel:
     """Background with its directions, and a signal template with its systematics.
@@ -114,15 +119,14 @@ class SignalModel:
     def _parts(self) -> Parts:
         shape = (len(self.background), len(self.names))
         tables = [t if t.shape == shape else np.zeros(shape) for t in (self.yields, self.up, self.down)]
-        yields, up, down = (np.ascontiguousarray(t.T, dtype=np.float64) for t in tables)
-        modes = np.ascontiguousarray(self.modes.T, dtype=np.float64)
-        background, signal = (np.ascontiguousarray(a, dtype=np.float64) for a in (self.background, self.signal))
+        yields, up, down = (_own(table.T) for table in tables)
+        modes, background, signal = _own(self.modes.T), _own(self.background), _own(self.signal)
         return Parts(background, modes, signal, yields, up, down, self.precision)
 
     def expected(self, strength: npt.ArrayLike, nuisance: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Background and signal events, each of shape (N, bins), for strengths (N,) and nuisances (N, nuisances)."""
-        x = np.ascontiguousarray(np.atleast_2d(nuisance), dtype=np.float64)
-        mu = np.ascontiguousarray(np.broadcast_to(np.asarray(strength, dtype=np.float64), (len(x),)))
+        x = _own(np.atleast_2d(nuisance))
+        mu = _own(np.broadcast_to(strength, (len(x),)))
         background, signal = np.empty((2, len(x), len(self.background)))
         expectations(self._parts, mu, x, background, signal)
         return background, signal
@@ -189,9 +193,9 @@ class SignalModel:
     ) -> Profile:
         n = len(counts)
         shape = (n, self.nuisances)
-        middle = np.array(np.broadcast_to(0.0 if centre is None else centre, shape), dtype=np.float64)
-        x = np.array(np.broadcast_to(middle if start is None else start, shape), dtype=np.float64)
-        mu, data = np.array(strength, dtype=np.float64), np.ascontiguousarray(counts, dtype=np.float64)
+        middle = _own(np.broadcast_to(0.0 if centre is None else centre, shape))
+        x = _own(np.broadcast_to(middle if start is None else start, shape))
+        mu, data = _own(strength), _own(counts)
         value, converged = np.empty(n), np.zeros(n, dtype=np.bool_)
 
         def work(part: slice) -> None:

@@ -27,6 +27,7 @@ FloatArray = npt.NDArray[np.float64]
 T = TypeVar("T")
 
 Workspace = Mapping[str, Any]
+TOLERANCE = 1e-3  # of Minuit; at its default of 0.1, CLs is right to 1e-4 only
 QUANTILES = (0.97724987, 0.84134475, 0.5, 0.15865525, 0.02275013)
 
 
@@ -57,7 +58,8 @@ def read_workspace(
         return workspace
     try:
         if patchset is None:
-            return dict(pyhf.Workspace(workspace, patch=_read(str(patch)), validate=False))
+            single = {"metadata": {"name": str(patch), "values": []}, "patch": _read(str(patch))}
+            return dict(pyhf.patchset.Patch(single).apply(workspace))
         patches = pyhf.PatchSet(_read(patchset))
         names = [found.name for found in patches.patches]
         if patch not in names:
@@ -87,7 +89,7 @@ def _read(path: str | os.PathLike[str]) -> Any:
 def _numpy_backend() -> Iterator[None]:
     """pyhf's numpy backend with Minuit; the backend that was set before is put back."""
     before = pyhf.get_backend()
-    pyhf.set_backend("numpy", pyhf.optimize.minuit_optimizer())
+    pyhf.set_backend("numpy", pyhf.optimize.minuit_optimizer(tolerance=TOLERANCE))
     try:
         yield
     finally:
