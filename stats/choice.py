@@ -83,6 +83,8 @@ class FTestToys:
         Nested functions.
     deviance_small, deviance_large : float
         On the fitted bins.
+    added, ndf : int
+        Parameters that the larger function has more, and its degrees of freedom.
     f : float
         Statistic of `f_test`.
     p_value : float
@@ -99,6 +101,8 @@ class FTestToys:
     large: str
     deviance_small: float
     deviance_large: float
+    added: int
+    ndf: int
     f: float
     p_value: float
     asymptotic_p_value: float
@@ -195,6 +199,8 @@ def _test_with_toys(
         large=pair[1],
         deviance_small=seen[0],
         deviance_large=seen[1],
+        added=added,
+        ndf=ndf,
         f=f,
         p_value=float((1 + (null >= f - 1e-9).sum()) / (len(null) + 1)),
         asymptotic_p_value=float(f_test(seen[0], seen[1], added, ndf)),

@@ -37,7 +37,10 @@ IntArray = npt.NDArray[np.int64]
 
 LEVELS = (1.0, float(special.chdtri(1, 0.05)))  # rise of the envelope at the ends of 68 % and 95 % intervals
 POINTS = 61  # of the scan
-REACH = 4.0  # standard deviations that the scan goes beyond the best fits
+REACH, HOPELESS = (
+    4.0,
+    9.0,
+)  # the scan goes 4 standard deviations beyond the best fits that lie this close to the minimum
 DOUBLINGS, HALVINGS = (
     40,
     60,
@@ -221,7 +224,8 @@ def profile_envelope(
     error = np.array([found[name].strength_error[0] for name in names])
     minima = np.array([found[name].deviance[0] + work.cost[name] for name in names])
     if strengths is None:
-        scan = np.linspace((best - REACH * error).min(), (best + REACH * error).max(), POINTS)
+        near = minima <= minima.min() + HOPELESS
+        scan = np.linspace((best - REACH * error)[near].min(), (best + REACH * error)[near].max(), POINTS)
     else:
         scan = np.atleast_1d(np.asarray(strengths, dtype=np.float64))
     k = int(minima.argmin())

@@ -1,9 +1,13 @@
-"""Signals looked for in sliding windows: each mass in the window of its own bin, with signal and background fitted together."""
+"""Signals and bumps on a background from sliding windows.
+
+`sliding_scan` fits each mass in the window of its own bin, signal and background together. `sliding_bump_hunter` looks for
+any excess over the stitched background, with toys that go through the whole procedure.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +16,15 @@ from scipy import special
 
 from resonaut.errors import ConfigError, FitError, InputError
 from resonaut.stats.batched import CONVERGED, fit_batch
+from resonaut.stats.bump_result import BumpHunterResult
+from resonaut.stats.bumphunter import bump_hunter
+from resonaut.stats.bumpscan import most_significant
 from resonaut.stats.grid import Signals, signal_grid
 from resonaut.stats.records import plain, restore
 from resonaut.stats.sliding import SlidingFit
 from resonaut.stats.stitching import Stitching
 
-__all__ = ("SlidingScan", "sliding_scan")
+__all__ = ("SlidingScan", "sliding_bump_hunter", "sliding_scan")
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -129,12 +136,7 @@ def sliding_scan(
     >>> float(scan.mass[scan.best]), bool(abs(scan.strength[scan.best] - 1500) < scan.error[scan.best])
     (2500.0, True)
     """
-    if not fit.ok or not fit.mask.all():
-        msg = f"sliding scan got a fit that {fit.status}, with {int((~fit.mask).sum())} blinded bins; expected neither"
-        raise FitError(msg) if not fit.ok else InputError(msg)
-    if toys < 0:
-        msg = f"sliding_scan got {toys} toys, expected 0 or more"
-        raise ConfigError(msg)
+    _require(fit, toys)
     masses, shapes = signal_grid(signals, fit.edges)
     if masses[0] < fit.edges[0] or masses[-1] > fit.edges[-1]:
         msg = f"sliding scan got masses {masses[0]:.6g}..{masses[-1]:.6g} GeV, expected {fit.edges[0]:.6g}..{fit.edges[-1]:.6g} GeV"
@@ -170,6 +172,15 @@ def sliding_scan(
     )
 
 
+def _require(fit: SlidingFit, toys: int) -> None:
+    if not fit.ok or not fit.mask.all():
+        msg = f"sliding fit {fit.status}, with {int((~fit.mask).sum())} blinded bins; expected a converged one of all bins"
+        raise FitError(msg) if not fit.ok else InputError(msg)
+    if toys < 0:
+        msg = f"got {toys} toys, expected 0 or more"
+        raise ConfigError(msg)
+
+
 def _fit(
     plan: Stitching, data: FloatArray, shape: FloatArray, low: int, high: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -181,3 +192,61 @@ def _fit(
     z = np.copysign(np.sqrt(gain), fit.strength)
     found = np.where(good, np.stack([fit.strength, fit.strength_error, z]), np.nan)
     return found[0], found[1], found[2]
+
+
+CHUNK = 500  # toys at a time
+
+
+def sliding_bump_hunter(
+    fit: SlidingFit,
+    *,
+    min_bins: int = 2,
+    max_bins: int | None = None,
+    toys: int = 500,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> BumpHunterResult:
+    """BumpHunter on a stitched background, which is fitted again in every toy with its windows chosen again.
+
+    Parameters
+    ----------
+    fit : SlidingFit
+        Without a blinded window; the truth of the toys.
+    min_bins, max_bins : int
+        Narrowest and widest interval, see `resonaut.stats.bump_hunter`.
+    toys : int
+        For the global p-value.
+    seed : int
+    progress : callable, optional
+        Called as ``progress(done, toys)``.
+
+    Raises
+    ------
+    InputError
+        If the fit has a blinded window.
+    FitError
+        If the fit has failed. Failed toys are counted.
+    """
+    _require(fit, toys)
+    found = bump_hunter((fit.counts, fit.edges), fit.expected, min_bins=min_bins, max_bins=max_bins, toys=0)
+    rng, plan = np.random.default_rng(seed), fit.stitching()
+    parts: list[FloatArray] = [np.zeros(0)]
+    for done in range(0, toys, CHUNK):
+        data = rng.poisson(fit.expected, size=(min(CHUNK, toys - done), len(fit.expected))).astype(np.float64)
+        batch = plan.apply(data)
+        good = batch.ok
+        parts.append(most_significant(data[good], batch.expected[good], found.intervals)[0])
+        if progress is not None:
+            progress(done + len(data), toys)
+    sample = np.concatenate(parts)
+    p = float((1 + (sample >= found.statistic - 1e-12).sum()) / (len(sample) + 1)) if len(sample) else float("nan")
+    return replace(
+        found,
+        global_p=p,
+        global_p_error=float(np.sqrt(p * (1.0 - p) / len(sample))) if len(sample) else float("nan"),
+        toys=len(sample),
+        failed=toys - len(sample),
+        function=f"{fit.function}, sliding windows",
+        refit=True,
+        toy_statistics=sample,
+    )

@@ -127,7 +127,7 @@ class SpuriousRanking:
     Attributes
     ----------
     results : tuple of SpuriousSignal
-        Those that pass first, by number of parameters and then by `SpuriousSignal.worst`; then the others likewise.
+        Those that pass first, by number of parameters and then by `SpuriousSignal.worst`; then the others, by the latter.
     max_ratio : float
     max_relative : float or None
     chosen : str or None
@@ -313,6 +313,6 @@ def choose_by_spurious_signal(
             failed[name] = str(error)
             continue
         results.append(result)
-    results.sort(key=lambda r: (not r.passes(max_ratio, max_relative), r.parameters, r.worst))
+    results.sort(key=lambda r: (0, r.parameters, r.worst) if r.passes(max_ratio, max_relative) else (1, 0, r.worst))
     passing = [r.function for r in results if r.passes(max_ratio, max_relative)]
     return SpuriousRanking(tuple(results), max_ratio, max_relative, passing[0] if passing else None, failed)
