@@ -62,7 +62,8 @@ def fit_background(
     sqrts : float
         Centre-of-mass energy (GeV).
     fit_range : (low, high), optional
-        GeV; whole bins inside it are fitted. The whole spectrum by default.
+        GeV; whole bins inside it are fitted, bins outside (0, sqrts] are left out of the result. The whole spectrum by
+        default.
     errors : str
         "hesse": covariance from Minuit's HESSE. "minos": also asymmetric errors of each physical parameter, the
         likelihood profiled over the others. "fisher": inverse Fisher information, without Minuit (10 times faster).
@@ -104,8 +105,22 @@ def fit_background(
         msg = f"fit_background got errors {errors!r}, expected one of {', '.join(ERRORS)}"
         raise ConfigError(msg)
     counts, edges, scale = weighted_counts(spectrum) if weighted else (*poisson_counts(spectrum), None)
+    if fit_range is not None:
+        counts, edges, scale = _physical_bins(counts, edges, scale, sqrts)
     region = fit_region(edges, window, fit_range)
     return fit_counts(counts, edges, region, function=function, sqrts=sqrts, errors=errors, scale=scale)
+
+
+def _physical_bins(
+    counts: FloatArray, edges: FloatArray, scale: FloatArray | None, sqrts: float
+) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+    """Without the bins outside (0, sqrts], where no function is defined; histograms often start at 0 and end above it."""
+    inside = np.flatnonzero((edges[:-1] > 0) & (edges[1:] <= sqrts))
+    if len(inside) in (0, len(counts)):
+        return counts, edges, scale
+    chosen = slice(inside[0], inside[-1] + 1)
+    kept = edges[inside[0] : inside[-1] + 2]
+    return counts[chosen], kept, None if scale is None else scale[chosen]
 
 
 class _Solution(NamedTuple):

@@ -18,6 +18,7 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 _ARRAYS = ("edges", "counts", "expected", "expected_error", "covariance", "modes")
+_NUMBERS = ("chi2", "p_value", "ks", "ks_p_value", "deviance")  # None in files that know no NaN
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,12 +198,15 @@ class FitResult:
         if wrong:
             msg = f"fit result got keys that differ from the expected ones in {sorted(wrong)}"
             raise InputError(msg)
-        values = dict(content)
+        values = {key: np.nan if value is None and key in _NUMBERS else value for key, value in content.items()}
         for name in _ARRAYS:
             values[name] = np.array(values[name], dtype=np.float64)
         for name in ("mask", "blinded"):
             values[name] = np.array(values[name], dtype=bool)
-        values["asymmetric"] = {name: (low, high) for name, (low, high) in values.get("asymmetric", {}).items()}
+        values["asymmetric"] = {
+            name: (np.nan if low is None else low, np.nan if high is None else high)
+            for name, (low, high) in values.get("asymmetric", {}).items()
+        }
         if values.get("scale") is not None:
             values["scale"] = np.array(values["scale"], dtype=np.float64)
         return cls(**values)

@@ -5,8 +5,8 @@ The batched engine refits every pseudo-experiment, so that thousands of them tak
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,10 @@ from scipy import special
 from resonaut.errors import ConfigError, InputError
 from resonaut.stats.batched import fit_batch
 from resonaut.stats.design import Design, pooled_importance
-from resonaut.stats.fit import FitResult, require_fit
-from resonaut.stats.goodness import kolmogorov_smirnov
+from resonaut.stats.fit import FitResult, fit_counts, require_fit
+from resonaut.stats.functions import background_function
+from resonaut.stats.goodness import cms_chi2, deviance, kolmogorov_smirnov, pearson_chi2
+from resonaut.stats.regions import Region
 from resonaut.stats.significance import local_p_values
 from resonaut.stats.windows import Window
 
@@ -43,22 +45,31 @@ class ToyGoodness:
         Toys whose fit converged.
     failed : int
         Toys whose fit did not.
+    chi2_p_value, cms_chi2_p_value : float
+        The same for `pearson_chi2` (merged bins) and for `cms_chi2`.
     """
 
     deviance_p_value: float
     ks_p_value: float
     toys: int
     failed: int
+    chi2_p_value: float = float("nan")
+    cms_chi2_p_value: float = float("nan")
 
 
-def toy_goodness(fit: FitResult, *, toys: int = 1000, seed: int = 0) -> ToyGoodness:
+def toy_goodness(
+    fit: FitResult, *, toys: int = 1000, seed: int = 0, progress: Callable[[int, int], None] | None = None
+) -> ToyGoodness:
     """Goodness of fit by parametric bootstrap: toys of the fitted expectation, each fitted again.
 
     Parameters
     ----------
     fit : FitResult
+        Toys of a weighted fit are drawn in effective counts.
     toys : int
     seed : int
+    progress : callable, optional
+        Called with the number of toys done and their total. Functions that are not log-linear take some 20 ms a toy.
 
     Raises
     ------
@@ -67,18 +78,56 @@ def toy_goodness(fit: FitResult, *, toys: int = 1000, seed: int = 0) -> ToyGoodn
     """
     _check_toys(toys)
     require_fit(fit)
-    data = np.random.default_rng(seed).poisson(fit.expected, size=(toys, len(fit.expected))).astype(np.float64)
-    importance = pooled_importance(fit.expected[None], fit.mask)
-    refit = fit_batch(data, Design.build(fit.function, fit.edges, sqrts=fit.sqrts, importance=importance), fit.mask)
-    good = np.flatnonzero(refit.ok)
-    distance = [kolmogorov_smirnov(data[i, fit.mask], refit.expected[i, fit.mask]).distance for i in good]
-    n = len(good)
+    scale = np.ones_like(fit.expected) if fit.scale is None else fit.scale
+    mean = fit.expected / scale
+    data = np.random.default_rng(seed).poisson(mean, size=(toys, len(mean))).astype(np.float64)
+    expected, good = _refit(fit, data, mean, scale, progress)
+    p = len(fit.parameters)
+    pairs = [(data[i, fit.mask], expected[i, fit.mask]) for i in np.flatnonzero(good)]
+    seen = ((fit.counts / scale)[fit.mask], mean[fit.mask])
+
+    def p_value(statistic: Callable[[FloatArray, FloatArray], float]) -> float:
+        bound = statistic(*seen)
+        bound -= 1e-9 * (1.0 + abs(bound))  # rounding does not split ties
+        return float((1 + sum(statistic(n, mu) >= bound for n, mu in pairs)) / (len(pairs) + 1))
+
     return ToyGoodness(
-        deviance_p_value=float((1 + (refit.deviance[good] >= fit.deviance - 1e-9).sum()) / (n + 1)),
-        ks_p_value=float((1 + (np.array(distance) >= fit.ks - 1e-12).sum()) / (n + 1)),
-        toys=n,
-        failed=refit.n_failed,
+        deviance_p_value=p_value(deviance),
+        ks_p_value=p_value(lambda n, mu: kolmogorov_smirnov(n, mu).distance),
+        toys=len(pairs),
+        failed=int((~good).sum()),
+        chi2_p_value=p_value(lambda n, mu: pearson_chi2(n, mu, p).chi2),
+        cms_chi2_p_value=p_value(lambda n, mu: cms_chi2(n, mu, p).chi2),
     )
+
+
+def _refit(
+    fit: FitResult,
+    data: FloatArray,
+    mean: FloatArray,
+    scale: FloatArray,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """Expected (effective) counts of each toy and whether its fit can be used: batched if the function allows it."""
+    toys = len(data)
+    if background_function(fit.function).log_linear:
+        design = Design.build(
+            fit.function, fit.edges, sqrts=fit.sqrts, importance=pooled_importance(mean[None], fit.mask)
+        )
+        if fit.scale is not None:
+            design = replace(design, weights=design.weights / scale[:, None])
+        batch = fit_batch(data, design, fit.mask)
+        if progress is not None:
+            progress(toys, toys)
+        return batch.expected, batch.ok
+    region = Region(fit.mask | fit.blinded, fit.blinded, fit.mask)
+    expected, good = np.zeros_like(data), np.zeros(toys, dtype=bool)
+    for i, toy in enumerate(data):
+        found = fit_counts(toy * scale, fit.edges, region, function=fit.function, sqrts=fit.sqrts, scale=fit.scale)
+        expected[i], good[i] = found.expected / scale, found.ok
+        if progress is not None:
+            progress(i + 1, toys)
+    return expected, good
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from resonaut.stats import (
     fit_background,
     gaussian_template,
     global_p_value,
+    make_spectrum,
     scan_windows,
     sliding_windows,
     toy_cls,
@@ -30,6 +31,35 @@ def test_toy_goodness_agrees_with_chi2_for_many_events(paper_edges, falling):
     assert toys.deviance_p_value == pytest.approx(stats.chi2.sf(fit.deviance, 26), abs=0.03)
     # parameters are fitted: the textbook KS p-value is too large, toys know it
     assert toys.ks_p_value < fit.ks_p_value
+
+
+def test_toy_goodness_calibrates_every_chi2(paper_edges, falling):
+    """Sparse bins: over toys of the truth all four p-values are uniform, where the chi2 law is wrong for three of them."""
+    truth = fit_background((300 * falling, paper_edges), function="dijet3").expected
+    rng = np.random.default_rng(9)
+    found = [
+        toy_goodness(fit_background((rng.poisson(truth), paper_edges), function="dijet3"), toys=100, seed=k)
+        for k in range(40)
+    ]
+    for name in ("deviance_p_value", "ks_p_value", "chi2_p_value", "cms_chi2_p_value"):
+        assert stats.kstest([getattr(entry, name) for entry in found], "uniform").pvalue > 0.01
+
+
+def test_toy_goodness_of_other_fits(paper_edges, falling):
+    """A function that is not log-linear, one toy at a time; and weights, in effective counts."""
+    counts = np.random.default_rng(1).poisson(1e4 * falling)
+    done = []
+    single = toy_goodness(
+        fit_background((counts, paper_edges), function="modexp3"), toys=30, progress=lambda k, n: done.append((k, n))
+    )
+    assert (single.toys, single.failed, done[-1]) == (30, 0, (30, 30))
+    mass = np.repeat(0.5 * (paper_edges[1:] + paper_edges[:-1]), counts)
+    plain = toy_goodness(fit_background(make_spectrum(mass, paper_edges)), toys=100)
+    half = toy_goodness(
+        fit_background(make_spectrum(mass, paper_edges, np.full(len(mass), 0.5)), weighted=True), toys=100
+    )
+    # the same toys, unless a rounding of the expectation moves one
+    assert half.deviance_p_value == pytest.approx(plain.deviance_p_value, abs=0.03)
 
 
 def test_toy_goodness_rejects_a_wrong_function(paper_edges, falling):
