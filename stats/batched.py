@@ -29,9 +29,10 @@ from resonaut.stats.engine import (
     AT_LIMIT,
     CONVERGED,
     FAILED,
+    FIXED,
     FLAT_INFORMATION,
     FREE,
-    Work,
+    NO_SIGNAL,
     fit_rows,
 )
 from resonaut.stats.problem import Problem
@@ -43,6 +44,7 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 CHUNK = 2048  # spectra for one thread at a time
+ALIKE = 16  # spectra from which on a common start is worth its fit
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,7 @@ def fit_batch(
     (0, True)
     """
     batch = Problem.make(counts, design, mask, starts, signal, strength, scale, positive=positive)
-    start = np.empty((0, design.n_parameters)) if theta is None else np.array(theta, dtype=np.float64, order="C")
+    start = _common_start(batch) if theta is None else np.array(theta, dtype=np.float64, order="C")
     if start.shape not in ((0, design.n_parameters), (len(batch), design.n_parameters)):
         msg = f"fit_batch got starting values of shape {start.shape}, expected {(len(batch), design.n_parameters)}"
         raise InputError(msg)
@@ -229,6 +231,24 @@ def fit_batch(
 
         return fit_torch(batch, start, backend.partition(":")[2])
     raise ConfigError(unknown_name("backend", backend, ["numpy", "torch"]))
+
+
+def _common_start(batch: Problem) -> FloatArray:
+    """Fit of the sum of all spectra, scaled to each that has its shape; NaN for the others.
+
+    Toys of one expectation start two steps closer to their maximum than with a least-squares fit of their logarithms.
+    """
+    if len(batch) < ALIKE or len(batch.used) > 1 or batch.mode == FIXED:
+        return np.empty((0, batch.design.n_parameters))
+    pooled = _fit_compiled(batch.summed(), np.empty((0, batch.design.n_parameters)), 1)
+    used = batch.used[0] > 0
+    counts, mu = batch.counts[:, used], batch.in_cells(pooled.expected[0])[used]
+    scale = np.maximum(counts.sum(axis=1), 0.5) / max(mu.sum(), 1e-300)
+    expected = scale[:, None] * mu
+    alike = ((counts - expected) ** 2 / (expected + 1.0)).sum(axis=1) < 5.0 * len(mu)
+    start = pooled.theta + np.log(scale)[:, None] * np.linalg.inv(batch.design.to_physical)[:, 0]
+    start[~alike | (pooled.status[0] != CONVERGED)] = np.nan
+    return start
 
 
 def _fit_compiled(batch: Problem, start: FloatArray, threads: int | None) -> BatchFit:
@@ -246,8 +266,7 @@ def _fit_compiled(batch: Problem, start: FloatArray, threads: int | None) -> Bat
             batch.strengths[rows],
             batch.mode,
             start[rows],
-            batch.tables,
-            Work.make(*batch.tables.basis.shape, len(batch.tables.log_width)),
+            *batch.tables,
             theta[rows],
             information[rows],
             numbers[rows],

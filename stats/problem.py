@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +94,15 @@ class Problem:
     def __len__(self) -> int:
         return len(self.counts)
 
+    def summed(self) -> Problem:
+        """The sum of all spectra as a problem of its own, without signal."""
+        total = np.ascontiguousarray(self.counts.sum(axis=0, keepdims=True))
+        return replace(self, counts=total, signals=self.signals[:1], strengths=np.zeros(1), mode=NO_SIGNAL)
+
+    def in_cells(self, values: FloatArray) -> FloatArray:
+        """Values of shape (bins,) summed into cells."""
+        return np.bincount(self.tables.cell, weights=values, minlength=self.counts.shape[1])
+
     @property
     def events(self) -> FloatArray:
         """(Effective) events in the used cells, shape (N,)."""
@@ -123,10 +132,11 @@ def _tables(design: Design, cells: IntArray | None) -> Tables:
         centre = np.add.reduceat(centre, cells, axis=0) / size[:, None]
         width = np.add.reduceat(width, cells)
         index = np.repeat(np.arange(len(cells)), size)
+    nodes = np.vstack(
+        [design.basis.transpose(2, 1, 0).reshape(design.n_parameters, -1), np.log(design.weights.T).reshape(1, -1)]
+    )
     return Tables(
-        basis=np.ascontiguousarray(design.basis.transpose(1, 2, 0)),
-        weights=np.ascontiguousarray(design.weights.T),
+        basis=np.ascontiguousarray(nodes),
         cell=np.ascontiguousarray(index, dtype=np.int64),
-        centre=np.ascontiguousarray(centre.T),
-        log_width=np.log(width),
+        centre=np.vstack([centre.T, np.log(width)]),
     )

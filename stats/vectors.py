@@ -26,6 +26,7 @@ LARGEST = 700.0
 ONE_BITS = 0x3FF0000000000000
 ROOT_HALF_BITS = 0x3FE6A09E667F3BCD
 MANTISSA = 0x000FFFFFFFFFFFFF
+TWO_52, TWO_52_BITS = 4503599627370496.0, 0x4330000000000000
 
 
 @fused_kernel
@@ -38,19 +39,17 @@ def exponentials(x: FloatArray, shifted: FloatArray, shifted_bits: IntArray) -> 
         shifted[i] = near
         whole = near - ROUND
         r = (value - whole * LN2_HIGH) - whole * LN2_LOW
-        p = 1.0 / 479001600.0
-        p = p * r + 1.0 / 39916800.0
-        p = p * r + 1.0 / 3628800.0
-        p = p * r + 1.0 / 362880.0
-        p = p * r + 1.0 / 40320.0
-        p = p * r + 1.0 / 5040.0
-        p = p * r + 1.0 / 720.0
-        p = p * r + 1.0 / 120.0
-        p = p * r + 1.0 / 24.0
-        p = p * r + 1.0 / 6.0
-        p = p * r + 0.5
-        p = p * r + 1.0
-        x[i] = p * r + 1.0
+        w = r * r
+        even = 1.0 / 479001600.0 * w + 1.0 / 3628800.0
+        odd = 1.0 / 39916800.0 * w + 1.0 / 362880.0
+        even = even * w + 1.0 / 40320.0
+        odd = odd * w + 1.0 / 5040.0
+        even = even * w + 1.0 / 720.0
+        odd = odd * w + 1.0 / 120.0
+        even = even * w + 1.0 / 24.0
+        odd = odd * w + 1.0 / 6.0
+        even = even * w + 0.5
+        x[i] = (even + odd * r) * w + r + 1.0
     for i in range(n):
         shifted_bits[i] = (shifted_bits[i] << 52) + ONE_BITS
     for i in range(n):
@@ -58,24 +57,24 @@ def exponentials(x: FloatArray, shifted: FloatArray, shifted_bits: IntArray) -> 
 
 
 @fused_kernel
-def logarithms(x: FloatArray, bits: IntArray, exponent: FloatArray) -> None:
-    """Replace x by ln(x) for normal numbers x > 0; `bits` is a view of x, `exponent` is scratch."""
+def logarithms(x: FloatArray, bits: IntArray, exponent: FloatArray, exponent_bits: IntArray) -> None:
+    """Replace x by ln(x) for normal numbers x > 0; `bits` is a view of x, `exponent` is scratch with a view of its own."""
     n = x.size
     for i in range(n):
         raised = bits[i] + (ONE_BITS - ROOT_HALF_BITS)
-        exponent[i] = (raised >> 52) - 1023.0
+        exponent_bits[i] = (raised >> 52) | TWO_52_BITS
         bits[i] = (raised & MANTISSA) + ROOT_HALF_BITS
     for i in range(n):
+        power = exponent[i] - (TWO_52 + 1023.0)
         s = (x[i] - 1.0) / (x[i] + 1.0)
         z = s * s
-        p = 1.0 / 21.0
-        p = p * z + 1.0 / 19.0
-        p = p * z + 1.0 / 17.0
-        p = p * z + 1.0 / 15.0
-        p = p * z + 1.0 / 13.0
-        p = p * z + 1.0 / 11.0
-        p = p * z + 1.0 / 9.0
-        p = p * z + 1.0 / 7.0
-        p = p * z + 1.0 / 5.0
-        p = p * z + 1.0 / 3.0
-        x[i] = exponent[i] * LN2_HIGH + (2.0 * s + (2.0 * s * z * p + exponent[i] * LN2_LOW))
+        w = z * z
+        even = 1.0 / 19.0 * w + 1.0 / 15.0
+        odd = (1.0 / 21.0 * w + 1.0 / 17.0) * w + 1.0 / 13.0
+        even = even * w + 1.0 / 11.0
+        odd = odd * w + 1.0 / 9.0
+        even = even * w + 1.0 / 7.0
+        odd = odd * w + 1.0 / 5.0
+        even = even * w + 1.0 / 3.0
+        p = even + odd * z
+        x[i] = power * LN2_HIGH + (2.0 * s + (2.0 * s * z * p + power * LN2_LOW))
