@@ -228,8 +228,8 @@ def binned_table(table: HepDataTable, source: str) -> BinnedTable:
     binned = [v for v in table.independent if isinstance(v.values, np.ndarray) and v.values.ndim == 2]
     numbers = [v for v in table.independent if isinstance(v.values, np.ndarray)]
     if len(binned) > 1 or (not binned and len(numbers) != 1):
-        names = ", ".join(v.name for v in table.independent) or "none"
-        msg = f"{where} has the independent variables {names}, expected one mass with bin edges"
+        given = ", ".join(v.name for v in table.independent) or "none"
+        msg = f"{where} has the independent variables {given}, expected one mass with bin edges"
         raise InputError(msg)
     mass = (binned or numbers)[0]
     factor = _TO_GEV.get(mass.units.replace(" ", "").casefold(), 1.0)
@@ -272,10 +272,7 @@ def _counts_column(columns: Mapping[str, FloatArray]) -> str | None:
     if len(columns) == 1:
         return next(iter(columns))
     observed = [name for name in whole if _OBSERVED.search(name) and not _PREDICTED.search(name)]
-    for names in (whole, observed):
-        if len(names) == 1:
-            return names[0]
-    return None
+    return next((found[0] for found in (whole, observed) if len(found) == 1), None)
 
 
 def table_document(table: HepDataTable) -> dict[str, Any]:

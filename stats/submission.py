@@ -18,7 +18,7 @@ from resonaut.files import atomic_path
 from resonaut.stats.bump_result import BumpHunterResult
 from resonaut.stats.fit import FitResult
 from resonaut.stats.hepdata import HepDataTable, Variable, table_document
-from resonaut.stats.limits import LimitResult
+from resonaut.stats.limit_result import LimitResult
 from resonaut.stats.scan import ScanEntry, ScanResult
 from resonaut.stats.tables import unique_names
 from resonaut.stats.toy_study import ToyStudy

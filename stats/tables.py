@@ -142,7 +142,7 @@ def centred_edges(centres: FloatArray, source: str) -> FloatArray:
             "Give the low and the high edge of each bin"
         )
         raise InputError(msg)
-    return np.append(centres, centres[-1] + steps.mean()) - steps.mean() / 2
+    return np.asarray(np.append(centres, centres[-1] + steps.mean()) - steps.mean() / 2)
 
 
 def count_spectrum(

@@ -306,10 +306,13 @@ class _Chunk:
 
     @classmethod
     def joined(cls, parts: Sequence[_Chunk]) -> _Chunk:
-        columns = [
-            np.concatenate([getattr(p, name) for p in parts]) for name in ("deviance", "chi2", "ks", "significance")
-        ]
-        return cls(*columns, np.sum([part.pull_sums for part in parts], axis=0))
+        """All chunks as one."""
+
+        def column(name: str) -> FloatArray:
+            return np.concatenate([getattr(part, name) for part in parts])
+
+        sums = np.sum([part.pull_sums for part in parts], axis=0)
+        return cls(column("deviance"), column("chi2"), column("ks"), column("significance"), sums)
 
     def pulls(self) -> tuple[FloatArray, FloatArray]:
         """Mean and width of the pulls of every bin."""

@@ -50,7 +50,7 @@ def fit(source: Source, errors: str, blind: tuple[float, float] | None, toys: in
         f"chi2/ndf = {result.chi2:.1f}/{result.ndf}, p = {result.p_value:.3g};  deviance = {result.deviance:.1f};  "
         f"KS distance = {result.ks:.3g}"
     )
-    more = {"spectrum": source.name}
+    more: dict[str, object] = {"spectrum": source.name}
     if toys:
         found = toy_goodness(result, toys=toys, seed=seed)
         click.echo(

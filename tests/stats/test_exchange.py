@@ -15,6 +15,7 @@ from resonaut.stats import (
     FitResult,
     LimitResult,
     ScanResult,
+    bump_hunter,
     covariance_table,
     fit_background,
     global_p_value,
@@ -24,6 +25,7 @@ from resonaut.stats import (
     read_spectrum,
     scan_windows,
     sliding_windows,
+    toy_study,
     write_hepdata,
     write_result,
     write_root,
@@ -109,6 +111,25 @@ def test_limits_go_to_hepdata_and_back(tmp_path: Path) -> None:
     assert gg.dependent[0].qualifiers["Signal"] == "gg"
 
 
+def test_bump_hunt_and_toys_go_to_hepdata_and_json(tmp_path: Path, fit: FitResult) -> None:
+    spectrum = (fit.counts, fit.edges)
+    bumps, none = bump_hunter(spectrum, toys=50), bump_hunter((0.0 * fit.counts, fit.edges), fit.expected, toys=0)
+    toys, unscanned = toy_study(spectrum, sliding_windows(fit.edges, step=12), toys=20), toy_study(spectrum, toys=20)
+    write_hepdata(tmp_path / "hd", {"a": [bumps, toys], "b": [none, unscanned]})
+    assert complaints(tmp_path / "hd") == []
+    tables = {table.name: table for table in read_hepdata(tmp_path / "hd")}
+    assert len(tables) == 7  # no interval where nothing is above the background
+    columns = {
+        variable.name: float(variable.values[0]) for variable in tables["a: Most significant interval"].dependent
+    }
+    assert columns["Global p-value"] == bumps.global_p
+    assert len(tables["a: Goodness of fit"].independent[0]) == 4
+    assert len(tables["b: Goodness of fit"].independent[0]) == 3
+    for result in (bumps, none, toys, unscanned):
+        write_result(tmp_path / "result.json", result)
+        assert str(read_result(tmp_path / "result.json").to_dict()) == str(result.to_dict())
+
+
 def test_names_stay_within_the_schema_and_apart(tmp_path: Path, fit: FitResult) -> None:
     long = "a very long name of a search that nobody would want to see in a table of HEPData"
     write_hepdata(tmp_path, {long: [fit, fit]})
@@ -154,7 +175,7 @@ def test_limits_that_failed_survive_json(tmp_path: Path) -> None:
     write_result(tmp_path / "limits.json", LIMITS)
     assert "NaN" not in (tmp_path / "limits.json").read_text()
     back = read_result(tmp_path / "limits.json")
-    assert back[0] == LIMITS[0]
+    assert str(back[0]) == str(LIMITS[0])
     assert str(back[2]) == str(LIMITS[2])
 
 
