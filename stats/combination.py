@@ -180,7 +180,7 @@ def combine_folds(
     >>> signal = gaussian_template(3600.0, 110.0, edges)
     >>> folds = [(2000.0 * np.exp(-0.2 * np.arange(30)) + 50.0 * signal, edges) for _ in range(4)]
     >>> found = combine_folds(folds, signal)
-    >>> round(found.local_significance / found.fold_significance[0], 3)  # four equal folds: twice the significance of one
+    >>> float(round(found.local_significance / found.fold_significance[0], 3))  # four equal folds: twice that of one
     2.0
     """
     counts, edges = _aligned(spectra)
