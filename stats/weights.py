@@ -8,7 +8,7 @@ import numpy.typing as npt
 from resonaut.errors import InputError
 from resonaut.stats.spectrum import Spectrum, as_counts
 
-__all__ = ("weighted_counts",)
+__all__ = ("pooled_scale", "weighted_counts")
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -52,11 +52,11 @@ def weighted_counts(spectrum: Spectrum) -> tuple[FloatArray, FloatArray, FloatAr
     if not (np.isfinite(variances).all() and sums.sum() > 0 and variances.sum() > 0):
         msg = f"weighted fit got weights of sum {sums.sum():.6g} and variance {variances.sum():.6g}, expected positive ones"
         raise InputError(msg)
-    return sums, edges, _pooled_scale(sums, variances)
+    return sums, edges, pooled_scale(sums, variances)
 
 
-def _pooled_scale(sums: FloatArray, variances: FloatArray) -> FloatArray:
-    """V / W of each bin and its neighbours.
+def pooled_scale(sums: FloatArray, variances: FloatArray) -> FloatArray:
+    """Variance over sum of weights of each bin and its neighbours, shape (bins,).
 
     In a sparse bin the ratio follows the fluctuation of the sum itself, large weights raise both, and the fit would be
     pulled towards the bins that fluctuated down.

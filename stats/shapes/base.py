@@ -167,7 +167,9 @@ class Shape(ABC):
             raise InputError(unknown_name("kind of shape", kind, Shape._kinds))
         target = Shape._kinds[kind]
         if not issubclass(target, cls):
-            msg = f"{cls.__name__}.from_dict got a shape of kind {kind!r}, expected {cls.kind!r}: use Shape.from_dict"
+            msg = (
+                f"{cls.__name__}.from_dict got a shape of kind {kind!r}, expected a {cls.__name__}: use Shape.from_dict"
+            )
             raise InputError(msg)
         try:
             return target(**values)

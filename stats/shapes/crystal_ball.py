@@ -85,7 +85,7 @@ class CrystalBallShape(FittableShape):
     >>> shape.template([2600.0, 2900.0, 3100.0, 3400.0], 1000.0).round(1).tolist()
     [188.5, 643.1, 127.6]
     >>> round(shape.inside([2600.0, 3400.0]), 4)
-    0.9592
+    0.9591
     """
 
     kind: ClassVar[str] = "dscb"

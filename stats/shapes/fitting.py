@@ -17,15 +17,17 @@ from resonaut.stats.shapes.base import FittableShape, FloatArray
 from resonaut.stats.shapes.crystal_ball import CrystalBallShape
 from resonaut.stats.shapes.gaussian import GaussianShape
 from resonaut.stats.spectrum import Spectrum, as_counts
+from resonaut.stats.weights import pooled_scale
 
 __all__ = ("ShapeFit", "fit_shape")
 
 KINDS: dict[str, type[FittableShape]] = {"dscb": CrystalBallShape, "gaussian": GaussianShape}
 TAILS = ((1.0, 3.0, 1.5, 5.0), (1.5, 10.0, 2.0, 20.0), (0.6, 2.0, 0.8, 3.0))
 """Starting values of (alpha_low, n_low, alpha_high, n_high): the likelihood of the tails has several minima."""
+SAME = 0.01  # difference of the deviance below which two starts have found one minimum
 AT_LIMIT = 1e-3  # distance to a limit, relative to the range, at which a parameter is taken to be there
 TINY = 1e-12  # probability that a bin of the range is given at least, so that the logarithm exists
-_ARRAYS = ("values", "covariance", "edges", "counts", "scale", "expected")
+_ARRAYS = ("values", "covariance", "edges", "counts", "variances", "expected")
 
 
 @dataclass(frozen=True)
@@ -44,17 +46,17 @@ class ShapeFit:
     edges : ndarray of shape (bins + 1,)
         Fitted range (GeV).
     counts, expected : ndarray of shape (bins,)
-        Events, or sums of weights, in the histogram and of the fitted shape. Their sums, over `scale`, are equal.
-    scale : ndarray of shape (bins,)
-        Variance of an event: 1 for unweighted events, sum of squared weights over sum of weights otherwise.
+        Events, or sums of weights, in the histogram and of the fitted shape; their sums are equal.
+    variances : ndarray of shape (bins,)
+        Sums of squared weights; the counts for unweighted events.
     events : float
-        Sum of counts over the effective scale: the number of unweighted events with the same statistical power.
+        Number of unweighted events with the same statistical power, the squared sum of weights over the sum of squares.
     inside : float
         Fraction of the shape inside the fitted range: yield of the whole resonance = sum of counts / inside.
     chi2, ndf, p_value : float, int, float
         Pearson's statistic after merging bins until 5 effective events are expected, see `pearson_chi2`.
     deviance : float
-        Likelihood chi2 of Baker and Cousins, of the effective events.
+        Twice the logarithm of the likelihood ratio to a perfect fit (Baker and Cousins), of the effective events.
     status : str
         "converged", "at limit: names of parameters", or "failed: reason".
     """
@@ -65,7 +67,7 @@ class ShapeFit:
     covariance: FloatArray
     edges: FloatArray
     counts: FloatArray
-    scale: FloatArray
+    variances: FloatArray
     expected: FloatArray
     events: float
     inside: float
@@ -121,26 +123,33 @@ class _Likelihood:
     errordef = 1.0
     ndata = 0  # Minuit must not call the deviance of sparse bins a chi2
 
-    def __init__(self, kind: type[FittableShape], edges: FloatArray, counts: FloatArray, scale: FloatArray) -> None:
-        self.kind, self.edges, self.counts, self.scale = kind, edges, counts, scale
-        self.weight = 1.0 / scale
+    def __init__(self, kind: type[FittableShape], edges: FloatArray, counts: FloatArray, variances: FloatArray) -> None:
+        self.kind, self.edges, self.counts, self.variances = kind, edges, counts, variances
+        self.scale = float(variances.sum() / counts.sum())  # one for all bins: its fluctuations must not pull the fit
 
     def expected(self, shape: FittableShape) -> FloatArray:
         """Expected counts: the normalisation that maximises the likelihood is that of the counts."""
         p = shape.probability(self.edges) + TINY
-        return np.asarray((self.counts @ self.weight) / (p @ self.weight) * p)
+        return np.asarray(self.counts.sum() / p.sum() * p)
 
     def __call__(self, values: npt.ArrayLike) -> float:
         mu = self.expected(self.kind(*map(float, np.asarray(values))))
-        return float(2.0 * special.kl_div(self.counts * self.weight, mu * self.weight).sum())
+        return float(2.0 * special.kl_div(self.counts, mu).sum()) / self.scale
+
+    def relative_slope(self, shape: FittableShape) -> FloatArray:
+        """Derivative of the logarithm of the expected counts, shape (bins, parameters)."""
+        p, gradient = shape.probability(self.edges) + TINY, shape.probability_gradient(self.edges)
+        return np.asarray(gradient / p[:, None] - gradient.sum(axis=0) / p.sum())
 
     def gradient(self, values: npt.ArrayLike) -> FloatArray:
-        shape = self.kind(*map(float, np.asarray(values)))
-        mu = self.expected(shape)
-        slope = shape.probability_gradient(self.edges)
-        # the normalisation follows the parameters, but at its maximum the likelihood does not feel that
-        total = mu.sum() / (shape.probability(self.edges) + TINY).sum()
-        return np.asarray(2.0 * total * ((1.0 - self.counts / mu) * self.weight) @ slope)
+        # the expected counts drop out: their slopes sum to zero
+        slope = self.relative_slope(self.kind(*map(float, np.asarray(values))))
+        return np.asarray(-2.0 / self.scale * (self.counts @ slope))
+
+    def score_covariance(self, shape: FittableShape) -> FloatArray:
+        """Covariance of half the gradient, from the variance of each bin."""
+        slope = self.relative_slope(shape)
+        return np.asarray((slope * (self.variances / self.scale**2)[:, None]).T @ slope)
 
 
 def fit_shape(
@@ -157,8 +166,8 @@ def fit_shape(
     Parameters
     ----------
     spectrum : hist.Hist, any one-dimensional UHI histogram, (counts, edges) pair, or counts
-        A histogram that keeps sums of squared weights may be weighted: each bin then enters with its effective number of
-        events, :math:`(\sum w)^2 / \sum w^2` (scaled Poisson distribution; Bohm and Zech, NIM A 748 (2014) 1).
+        A histogram that keeps sums of squared weights may be weighted. The likelihood is then that of the weights, and the
+        covariance :math:`H^{-1} C H^{-1}` with C from the sums of squared weights (Langenbruch, arXiv:1911.01303).
     edges : array_like of shape (bins + 1,), optional
         GeV, where `spectrum` is bare counts.
     kind : str
@@ -200,8 +209,7 @@ def fit_shape(
     """
     if kind not in KINDS:
         raise ConfigError(unknown_name("kind of fitted shape", kind, KINDS))
-    counts, bounds, scale = _effective(spectrum, edges, events)
-    counts, bounds, scale = _cut_to_range(counts, bounds, scale, fit_range)
+    counts, bounds, variances = _cut_to_range(*_simulated(spectrum, edges, events), fit_range)
     names = KINDS[kind].names
     if (counts > 0).sum() <= len(names):
         msg = (
@@ -209,15 +217,20 @@ def fit_shape(
             "simulate more events, widen the range or refine the bins"
         )
         raise InputError(msg)
-    likelihood = _Likelihood(KINDS[kind], bounds, counts, scale)
-    fits = [_minimise(likelihood, start) for start in _starts(likelihood, mass)]
+    likelihood = _Likelihood(KINDS[kind], bounds, counts, variances)
+    fits: list[tuple[Minuit, tuple[str, ...]]] = []
+    for start in _starts(likelihood, mass):
+        fits.append(_minimise(likelihood, start))
+        values = sorted(fit[0].fval for fit in fits if fit[0].valid)
+        if len(values) > 1 and values[1] - values[0] < SAME:
+            break
     return _result(likelihood, min(fits, key=lambda fit: (not fit[0].valid, fit[0].fval)))
 
 
-def _effective(
+def _simulated(
     spectrum: Spectrum, edges: npt.ArrayLike | None, events: float | None
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Counts, edges, and variance per count of each bin."""
+    """Counts, edges and variances."""
     counts, bounds, variances = as_counts(spectrum, edges)
     if not counts.sum() > 0:
         msg = "fit_shape got an empty histogram, expected simulated events"
@@ -226,28 +239,27 @@ def _effective(
         if not (np.isfinite(events) and events > 0):
             msg = f"fit_shape got events = {events}, expected the number of simulated events in the histogram"
             raise InputError(msg)
-        return counts, bounds, np.full(len(counts), counts.sum() / events)
+        return counts, bounds, counts * counts.sum() / events
     if variances is None:
-        return counts, bounds, np.ones(len(counts))
+        return counts, bounds, counts
     if not (np.isfinite(variances).all() and (variances[counts > 0] > 0).all() and (variances >= 0).all()):
         msg = "fit_shape got a histogram whose filled bins have no variance: pass events=N, the number of simulated events"
         raise InputError(msg)
-    mean = variances.sum() / counts.sum()  # what an empty bin would have
-    return counts, bounds, np.where(counts > 0, variances / np.where(counts > 0, counts, 1.0), mean)
+    return counts, bounds, variances
 
 
 def _cut_to_range(
-    counts: FloatArray, edges: FloatArray, scale: FloatArray, fit_range: tuple[float, float] | None
+    counts: FloatArray, edges: FloatArray, variances: FloatArray, fit_range: tuple[float, float] | None
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     if fit_range is None:
-        return counts, edges, scale
+        return counts, edges, variances
     low, high = fit_range
     inside = (edges >= low) & (edges <= high)
     chosen = inside[:-1] & inside[1:]
-    if not chosen.any():
-        msg = f"fit_shape got fit_range {low:.6g}..{high:.6g} GeV with no whole bin inside"
+    if not counts[chosen].sum() > 0:
+        msg = f"fit_shape got fit_range {low:.6g}..{high:.6g} GeV with no events in whole bins inside"
         raise InputError(msg)
-    return counts[chosen], edges[inside], scale[chosen]
+    return counts[chosen], edges[inside], variances[chosen]
 
 
 def _starts(likelihood: _Likelihood, mass: float | None) -> list[FloatArray]:
@@ -295,11 +307,12 @@ def _result(likelihood: _Likelihood, best: tuple[Minuit, tuple[str, ...]]) -> Sh
     mu = likelihood.expected(shape)
     free = np.array([not minuit.fixed[name] for name in names])
     covariance = np.full((len(names),) * 2, np.nan)
-    reason = _failure(minuit, stuck)
+    reason = _failure(likelihood, shape, minuit, stuck)
     if reason is None:
-        covariance, reason = _hesse(minuit, free)
+        covariance, reason = _covariance(likelihood, shape, minuit, free)
+    scale = likelihood.scale if _equal_weights(likelihood) else pooled_scale(likelihood.counts, likelihood.variances)
     # one degree of freedom goes to the normalisation
-    chi2 = pearson_chi2(likelihood.counts / likelihood.scale, mu / likelihood.scale, int(free.sum()) + 1)
+    chi2 = pearson_chi2(likelihood.counts / scale, mu / scale, int(free.sum()) + 1)
     return ShapeFit(
         shape=shape,
         names=names,
@@ -307,9 +320,9 @@ def _result(likelihood: _Likelihood, best: tuple[Minuit, tuple[str, ...]]) -> Sh
         covariance=covariance,
         edges=likelihood.edges,
         counts=likelihood.counts,
-        scale=likelihood.scale,
+        variances=likelihood.variances,
         expected=mu,
-        events=float((likelihood.counts / likelihood.scale).sum()),
+        events=float(likelihood.counts.sum() / likelihood.scale),
         inside=shape.inside(likelihood.edges),
         chi2=chi2.chi2,
         ndf=chi2.ndf,
@@ -319,19 +332,30 @@ def _result(likelihood: _Likelihood, best: tuple[Minuit, tuple[str, ...]]) -> Sh
     )
 
 
-def _failure(minuit: Minuit, stuck: tuple[str, ...]) -> str | None:
+def _failure(likelihood: _Likelihood, shape: FittableShape, minuit: Minuit, stuck: tuple[str, ...]) -> str | None:
     """Why a fit cannot be used, or None."""
-    if set(stuck) & {"mass", "width"}:
-        return f"{' and '.join(stuck)} ran away: give the mass of the peak, or a range around it"
+    low, high = likelihood.edges[[0, -1]]
+    mass, width = shape.parameters[:2]
+    if set(stuck) & {"mass", "width"} or not low < mass < high or width > high - low:
+        return f"no peak in the range, mass {mass:.6g} and width {width:.6g} GeV: give the mass of the peak, or a range around it"
     if not minuit.valid:
         return "Minuit found no minimum: simulate more events, or fix the range around the peak"
     return None
 
 
-def _hesse(minuit: Minuit, free: npt.NDArray[np.bool_]) -> tuple[FloatArray, str | None]:
+def _equal_weights(likelihood: _Likelihood) -> bool:
+    return np.allclose(likelihood.variances, likelihood.scale * likelihood.counts, rtol=1e-9)
+
+
+def _covariance(
+    likelihood: _Likelihood, shape: FittableShape, minuit: Minuit, free: npt.NDArray[np.bool_]
+) -> tuple[FloatArray, str | None]:
     """Covariance from second derivatives, zero for fixed parameters, and what is wrong with it."""
     minuit.hesse()
     if minuit.covariance is None or not minuit.fmin.has_posdef_covar:
         nothing = np.full((len(free),) * 2, np.nan)
         return nothing, "the curvature at the minimum is not positive: the events do not determine all parameters"
-    return np.where(free[:, None] & free, np.array(minuit.covariance, dtype=np.float64), 0.0), None
+    inverse = np.where(free[:, None] & free, np.array(minuit.covariance, dtype=np.float64), 0.0)
+    if _equal_weights(likelihood):
+        return inverse, None
+    return np.asarray(inverse @ likelihood.score_covariance(shape) @ inverse), None
