@@ -20,6 +20,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 MAX_ITERATIONS = 100
 MAX_HALVINGS = 16
+PATIENCE = 5  # halvings, once a step has gained anything
 TINY = 1e-300
 
 
@@ -184,6 +185,14 @@ def _shorten(parts: Parts, step: FloatArray, background: FloatArray) -> float:
 
 
 @summing_kernel
+def _trial(x: FloatArray, mu: float, step: FloatArray, length: float, free: bool, out: FloatArray) -> float:
+    """Nuisances after a part of a step, and the strength, which stays above 0."""
+    for j in range(len(x)):
+        out[j] = x[j] + length * step[j]
+    return max(mu + length * step[-1], 0.1 * mu) if free else mu
+
+
+@summing_kernel
 def maximise(
     parts: Parts,
     counts: FloatArray,
@@ -216,20 +225,25 @@ def maximise(
             gain = _solve(information, score, step)
             if not np.isfinite(gain):
                 break
-            length, moved = _shorten(parts, step, work[0]), False
-            for _halving in range(MAX_HALVINGS):
-                for j in range(nuisances):
-                    trial_x[j] = x[row, j] + length * step[j]
-                trial_mu = max(mu[row] + length * step[-1], 0.1 * mu[row]) if free else mu[row]
+            noise = 1e-12 * (abs(value[row]) + 0.01 * events + 1.0)
+            wanted = 0.1 * gain if gain > 1e-8 + 10.0 * noise else 0.0
+            length, best_length, best = _shorten(parts, step, work[0]), 0.0, value[row]
+            for halving in range(MAX_HALVINGS):
+                trial_mu = _trial(x[row], mu[row], step, length, free, trial_x)
                 trial = _twice_nll(parts, data, trial_mu, trial_x, middle[row], work)
-                if trial <= value[row] + 1e-13 * (abs(value[row]) + 1.0):
-                    for j in range(nuisances):
-                        x[row, j] = trial_x[j]
-                    mu[row], value[row], moved = trial_mu, trial, True
+                if trial < best or (best_length == 0.0 and trial <= value[row] + 1e-13 * (abs(value[row]) + 1.0)):
+                    best, best_length = trial, length
+                # the information may be too small and the step too long: look on until it gains a tenth of its promise
+                if best_length > 0.0 and (value[row] - trial >= wanted * length or halving > PATIENCE):
                     break
                 length *= 0.5
-            if gain < max(tolerance, 1e-12 * (abs(value[row]) + 0.01 * events + 1.0)) or not moved:
-                converged[row] = gain < 1e-4 and np.isfinite(value[row])
+            if best_length > 0.0:
+                mu[row] = _trial(x[row], mu[row], step, best_length, free, trial_x)
+                value[row] = _twice_nll(parts, data, mu[row], trial_x, middle[row], work)
+                for j in range(nuisances):
+                    x[row, j] = trial_x[j]
+            converged[row] = gain < 1e-4 and np.isfinite(value[row])
+            if gain < max(tolerance, noise) or best_length == 0.0:
                 break
 
 
