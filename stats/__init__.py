@@ -14,8 +14,8 @@ Background functions
     `envelope_toys` -> `EnvelopeToys`
 Fits
     `fit_background` -> `FitResult`; many spectra at once: `Design`, `fit_batch` -> `BatchFit`
-    Windows that slide over the spectrum: `sliding_fit` -> `SlidingFit`, `sliding_toys` -> `SlidingToys`, with a signal:
-    `sliding_scan` -> `SlidingScan`, `sliding_bump_hunter`
+    Windows that slide over the spectrum: `sliding_fit` -> `SlidingFit`, `sliding_toys` -> `SlidingToys`,
+    `compare_with_one_fit` -> `SlidingComparison`, `sliding_scan` -> `SlidingScan`, `sliding_bump_hunter`
 Goodness of fit
     `toy_study` -> `ToyStudy`, `draw_toys`; `pearson_chi2`, `cms_chi2`, `neyman_chi2`, `deviance`, `deviance_chi2` -> `ChiSquare`; `kolmogorov_smirnov`,
     `poisson_significance`, `poisson_interval`, `toy_goodness`
@@ -97,8 +97,9 @@ from resonaut.stats.shapes import (
 )
 from resonaut.stats.signals import Signal, gaussian_template, shape_variations
 from resonaut.stats.significance import ExcessResult, LocalPValues, local_p_value, local_p_values, on_off_p_value
-from resonaut.stats.sliding import SlidingFit, SlidingToys, sliding_fit, sliding_toys
+from resonaut.stats.sliding import SlidingFit, sliding_fit
 from resonaut.stats.sliding_signals import SlidingScan, sliding_bump_hunter, sliding_scan
+from resonaut.stats.sliding_studies import SlidingComparison, SlidingToys, compare_with_one_fit, sliding_toys
 from resonaut.stats.spectrum import as_counts, make_spectrum
 from resonaut.stats.spurious import SpuriousRanking, SpuriousSignal, choose_by_spurious_signal, spurious_signal
 from resonaut.stats.submission import covariance_table, hepdata_tables, write_hepdata
@@ -149,6 +150,7 @@ __all__ = (
     "Signal",
     "SignalInjection",
     "SignificanceScan",
+    "SlidingComparison",
     "SlidingFit",
     "SlidingScan",
     "SlidingToys",
@@ -177,6 +179,7 @@ __all__ = (
     "combine_p_values",
     "combined_limit",
     "combined_workspace",
+    "compare_with_one_fit",
     "covariance_table",
     "deviance",
     "deviance_chi2",

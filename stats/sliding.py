@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from resonaut.errors import ConfigError, FitError
 from resonaut.stats.functions import DEFAULT_SQRTS, background_function
 from resonaut.stats.goodness import pearson_chi2, poisson_significance
 from resonaut.stats.records import plain, restore
@@ -29,7 +28,7 @@ from resonaut.stats.spectrum import Spectrum, poisson_counts
 from resonaut.stats.stitching import Stitching, default_half_widths
 from resonaut.stats.windows import Window
 
-__all__ = ("SlidingFit", "SlidingToys", "sliding_fit", "sliding_toys")
+__all__ = ("SlidingFit", "sliding_fit")
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -250,80 +249,4 @@ def sliding_fit(
         chi2.chi2,
         chi2.bins,
         f"failed: no window of {missing} bins converged" if missing else "converged",
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class SlidingToys:
-    """What pseudo-experiments of the whole sliding-window procedure say.
-
-    Attributes
-    ----------
-    p_value : float
-        Fraction of toys with a deviance at least that of the data, ``(k + 1) / (n + 1)``.
-    deviances : ndarray of shape (toys,)
-        Of the toys that converged.
-    mean, spread : ndarray of shape (bins,)
-        Of the stitched backgrounds: the spread is the error with the choice of windows included, and mean less the
-        expectation of the fit is its bias.
-    toys, failed : int
-        Toys that converged, and that did not.
-    """
-
-    p_value: float
-    deviances: FloatArray
-    mean: FloatArray
-    spread: FloatArray
-    toys: int
-    failed: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, for JSON."""
-        return plain(self)
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> SlidingToys:
-        """Inverse of `to_dict`.
-
-        Raises
-        ------
-        InputError
-            If a key is missing or unknown.
-        """
-        return restore(cls, content, arrays=dict.fromkeys(("deviances", "mean", "spread"), float))
-
-
-def sliding_toys(fit: SlidingFit, *, toys: int = 500, seed: int = 0) -> SlidingToys:
-    """Goodness of fit, spread and bias of a stitched background, from toys drawn from it.
-
-    Each toy goes through the whole procedure, with its windows chosen again.
-
-    Parameters
-    ----------
-    fit : SlidingFit
-    toys : int
-    seed : int
-
-    Raises
-    ------
-    FitError
-        If the fit has failed.
-    """
-    if toys < 1:
-        msg = f"sliding_toys got {toys} toys, expected at least 1"
-        raise ConfigError(msg)
-    if not fit.ok:
-        msg = f"sliding fit with {fit.function} {fit.status}; expected a converged fit: try wider windows"
-        raise FitError(msg)
-    data = np.random.default_rng(seed).poisson(fit.expected, size=(toys, len(fit.expected))).astype(np.float64)
-    batch = fit.stitching().apply(data)
-    good = batch.ok
-    deviances = batch.deviance[good]
-    return SlidingToys(
-        p_value=float((1 + (deviances >= fit.deviance - 1e-9).sum()) / (len(deviances) + 1)),
-        deviances=deviances,
-        mean=batch.expected[good].mean(axis=0),
-        spread=batch.expected[good].std(axis=0, ddof=1),
-        toys=len(deviances),
-        failed=batch.n_failed,
     )

@@ -12,6 +12,7 @@ from resonaut.stats import (
     SlidingFit,
     Window,
     background_function,
+    compare_with_one_fit,
     fit_background,
     log_edges,
     read_spectrum,
@@ -78,6 +79,26 @@ def test_errors_are_those_of_toys(atlas_139):
     assert abs(ratio - 1).max() < 0.35
     # deviance of toys: bins less effective parameters (and a little more where few events are expected)
     assert toys.deviances.mean() == pytest.approx(91 - fit.effective_parameters, abs=4)
+
+
+def test_one_function_is_not_enough_for_atlas_139(atlas_139):
+    """Sliding windows take 12.0 off the deviance of one four-parameter fit where toys of it expect 4: p = 0.02."""
+    spectrum, _ = atlas_139
+    fit = sliding_fit(spectrum, half_widths=[22], edge="clip")
+    four = compare_with_one_fit(fit, toys=300, seed=3)
+    assert four.function == "dijet4"
+    assert four.deviance == pytest.approx(123.77, abs=0.02)
+    assert four.drops.mean() == pytest.approx(fit.effective_parameters - 4.0, abs=0.6)
+    assert four.p_value < 0.05
+    three = compare_with_one_fit(fit, "dijet3", toys=300, seed=3)
+    assert three.p_value == pytest.approx(1 / 301)
+    assert type(four).from_dict(four.to_dict()).to_dict() == four.to_dict()
+
+
+def test_one_function_is_enough_for_atlas_37(published_data):
+    fit = sliding_fit(read_spectrum(published_data / "atlas_37ifb_mjj.csv"), function="dijet3", half_widths=[22])
+    assert compare_with_one_fit(fit, "dijet3", toys=200, seed=3).p_value > 0.1
+    assert compare_with_one_fit(fit, "dijet4", toys=200, seed=3).p_value > 0.3
 
 
 def test_influence_is_the_derivative(atlas_139):
