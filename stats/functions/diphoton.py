@@ -59,7 +59,7 @@ class InvPow3(NonLinearFunction):
     formula = "p0 (1 + p1 x)^-p2"
     names = ("p0", "p1", "p2")
     source = "CMS diphoton bias tests, arXiv:2405.09320 (invpow)"
-    domain = "1 + p1 x > 0; p1 runs to infinity, and the state to 'at limit', where a plain power law is best"
+    domain = "0 < x < 1, 1 + p1 x > 0; p1 runs to infinity, and the state to 'at limit', where a power law is best"
     starts = ((10.0, 8.0), (100.0, 5.0), (1.0, 20.0))
 
     def log_shape(self, x: FloatArray, shape: FloatArray) -> FloatArray:
@@ -78,7 +78,7 @@ class InvPowLin4(NonLinearFunction):
     formula = "p0 (1 + p1 x)^-(p2 + p3 x)"
     names = ("p0", "p1", "p2", "p3")
     source = "CMS diphoton bias tests, arXiv:2405.09320 (invpowlin)"
-    domain = "1 + p1 x > 0"
+    domain = "0 < x < 1, 1 + p1 x > 0"
     starts = ((10.0, 8.0, 0.0), (100.0, 5.0, 2.0), (1.0, 20.0, 0.0))
 
     def log_shape(self, x: FloatArray, shape: FloatArray) -> FloatArray:

@@ -23,7 +23,7 @@ class Exponential(BackgroundFunction):
     names = ("p0", "p1")
     terms = (minus,)
     source = "narrow ranges in many searches"
-    domain = "all x > 0; narrow ranges"
+    domain = "0 < x < 1; narrow ranges"
 
 
 class ModifiedExponential(BackgroundFunction):
@@ -34,7 +34,7 @@ class ModifiedExponential(BackgroundFunction):
     names = ("p0", "p1", "p2", "p3")
     terms = (minus, minus2, minus3)
     source = "exponentials of polynomials: ATLAS H to two photons, arXiv:1408.7084, to higher order"
-    domain = "all x > 0; the highest power may turn upwards outside the fitted range"
+    domain = "0 < x < 1; the highest power may turn upwards outside the fitted range"
 
 
 class ModExp3(NonLinearFunction):
@@ -44,7 +44,7 @@ class ModExp3(NonLinearFunction):
     formula = "p0 exp(-p1 x^p2)"
     names = ("p0", "p1", "p2")
     source = "CMS dijet bias tests, with three parameters (ModExp-3p)"
-    domain = "all x > 0"
+    domain = "0 < x < 1"
     starts = ((20.0, 0.5), (40.0, 0.2), (30.0, 1.0))
 
     def log_shape(self, x: FloatArray, shape: FloatArray) -> FloatArray:
@@ -64,6 +64,7 @@ class ModExp4(NonLinearFunction):
     formula = "p0 exp(-p1 x^p2 - p1 (1-x)^p3)"
     names = ("p0", "p1", "p2", "p3")
     source = "CMS dijet bias tests, arXiv:1604.08907 (there p1 has the opposite sign)"
+    domain = "0 < x < 1; p1 runs to infinity, and the state to 'at limit', where dijet3 is best"
     starts = ((20.0, 0.5, 1.0), (40.0, 0.2, -0.1), (20.0, 0.3, -0.5))
 
     def log_shape(self, x: FloatArray, shape: FloatArray) -> FloatArray:

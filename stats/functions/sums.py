@@ -24,6 +24,7 @@ class TwoPowers(NonLinearFunction):
     name = "two-powers"
     formula = "p0 (x^-p1 + e^p2 x^-p3)"
     names = ("p0", "p1", "p2", "p3")
+    domain = "0 < x < 1; spectra that flatten on logarithmic axes, others make one power superfluous: 'at limit'"
     source = "CMS H to two photons, arXiv:1407.0558 (sums of power laws)"
     starts = ((4.0, -8.0, 10.0), (6.0, -3.0, 8.0), (5.0, -25.0, 20.0))
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,6 +89,14 @@ def test_every_function_says_what_it_is(name):
     assert len(f.source) > 10
     assert "x" in f.domain
     assert f.log_linear == (name in available_functions(log_linear=True))
+
+
+def test_the_table_of_the_guide_is_complete():
+    guide = (Path(__file__).parents[2] / "docs/stats/fits.md").read_text()
+    for name in BY_HAND:
+        f = background_function(name)
+        kind = "yes" if f.log_linear else "no"
+        assert f"| `{name}` | `{f.formula}` | {kind} | {f.domain} | {f.source} |" in guide
 
 
 def test_dijet_members_are_nested():
