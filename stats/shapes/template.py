@@ -127,8 +127,10 @@ class TemplateShape(Shape):
         """
         bounds = checked_edges(edges)
         lost_below, lost_above = self.cumulative[0], 1.0 - self.cumulative[-1]
-        ours = self.edges
-        if (bounds[0] < ours[0] and lost_below > MAX_UNPLACED) or (bounds[-1] > ours[-1] and lost_above > MAX_UNPLACED):
+        ours, slack = self.edges, 1e-9 * self.mass
+        if (bounds[0] < ours[0] - slack and lost_below > MAX_UNPLACED) or (
+            bounds[-1] > ours[-1] + slack and lost_above > MAX_UNPLACED
+        ):
             msg = (
                 f"template of {ours[0]:.6g}..{ours[-1]:.6g} GeV has {lost_below:.1%} of its events below and {lost_above:.1%} "
                 f"above, and got edges from {bounds[0]:.6g} to {bounds[-1]:.6g} GeV: fill the simulation into a wider histogram"
