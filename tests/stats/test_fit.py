@@ -330,7 +330,7 @@ def test_exact_spectra_give_back_their_parameters(name):
     error = fit.parameter_errors()
     for parameter, value in truth.items():
         assert fit.parameters[parameter] == pytest.approx(value, abs=0.1 * error[parameter])
-    assert set(SHAPES) == {n for n in available_functions(log_linear=False) if not n.startswith("test-")}
+    assert set(SHAPES) <= set(available_functions(log_linear=False))
 
 
 def test_errors_of_a_function_that_is_not_log_linear(paper_edges):

@@ -13,7 +13,7 @@ from scipy.integrate import quad
 from resonaut.errors import ConfigError, InputError
 from resonaut.stats import DIJET_FAMILY, BackgroundFunction, available_functions, background_function, register_function
 from resonaut.stats.design import Design
-from resonaut.stats.functions import NonLinearFunction
+from resonaut.stats.functions import NonLinearFunction, dijet, diphoton, exponentials, sums, ua2
 
 LOG = np.log
 # Every formula written out again, from the papers, in plain numpy: (density, parameters after p0)
@@ -46,12 +46,12 @@ BY_HAND = {
 
 
 def own_functions():
-    """What the package itself registers (tests and users add more)."""
-    return [name for name in available_functions() if not name.startswith(("test-", "docs-"))]
+    """What the package itself registers; tests, guides and users add more."""
+    return {f.name for module in (dijet, ua2, exponentials, diphoton, sums) for f in module.FUNCTIONS}
 
 
 def test_every_function_is_written_out_again():
-    assert set(own_functions()) == set(BY_HAND)
+    assert own_functions() == set(BY_HAND) <= set(available_functions())
 
 
 @pytest.mark.parametrize("name", sorted(BY_HAND))
