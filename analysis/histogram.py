@@ -25,7 +25,7 @@ from resonaut.stats import (
 from resonaut.stats.files import sibling_source
 from resonaut.stats.spectrum import poisson_counts
 
-__all__ = ("limits_of_histogram", "read_background", "read_range", "write_toys")
+__all__ = ("limits_of_histogram", "read_background", "read_range", "scan_masses", "write_toys")
 
 Floats = npt.NDArray[np.float64]
 Histogram = tuple[Floats, Floats]
@@ -74,6 +74,27 @@ def read_background(spectrum: str, background: str, edges: Floats) -> Floats:
     return values[first : first + len(edges) - 1]
 
 
+def scan_masses(edges: Floats, masses: Sequence[float], width: float) -> Floats:
+    """Masses of a scan: the given ones, or half a width apart over the range, without its ends.
+
+    Raises
+    ------
+    InputError
+        If a mass lies outside of the histogram.
+    """
+    if outside := [m for m in masses if not edges[0] < m < edges[-1]]:
+        msg = f"masses {outside} lie outside of the fitted range {edges[0]:g} to {edges[-1]:g} GeV"
+        raise InputError(msg)
+    if masses:
+        return np.array(sorted(masses))
+    low, high = edges[0] * (1 + 2 * width), edges[-1] / (1 + 2 * width)
+    if not low < high:
+        msg = f"resonances {100 * width:g} % wide do not fit into {edges[0]:g} to {edges[-1]:g} GeV, expected a smaller --width or --mass"
+        raise InputError(msg)
+    points = int(np.clip(np.ceil(np.log(high / low) / np.log1p(width / 2)), 2, 300))
+    return np.geomspace(low, high, points)
+
+
 def limits_of_histogram(
     histogram: Histogram, masses: Sequence[float], *, width: float, uncertainty: float, **options: Any
 ) -> tuple[LimitResult, ...]:
@@ -85,10 +106,8 @@ def limits_of_histogram(
         If a mass lies outside of the histogram.
     """
     edges = histogram[1]
-    masses = list(masses) or [float(m) for m in np.geomspace(edges[0] * 1.1, edges[-1] / 1.1, 12)]
-    if outside := [m for m in masses if not edges[0] < m < edges[-1]]:
-        msg = f"masses {outside} lie outside of the fitted range {edges[0]:g} to {edges[-1]:g} GeV"
-        raise InputError(msg)
+    masses = masses or [float(m) for m in np.geomspace(edges[0] * 1.1, edges[-1] / 1.1, 12)]
+    masses = scan_masses(edges, masses, width).tolist()
     with progress_bar("upper limits", len(masses)) as advance:
         return limit_scan(
             histogram,

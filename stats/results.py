@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -11,29 +14,41 @@ import numpy as np
 
 from resonaut.errors import InputError, unknown_name
 from resonaut.files import finite_or_none, read_json, write_json
-from resonaut.stats.bump_result import BumpHunterResult
-from resonaut.stats.fit import FitResult
-from resonaut.stats.limit_result import LimitResult
-from resonaut.stats.scan import ScanResult
-from resonaut.stats.significance import ExcessResult
-from resonaut.stats.toy_study import ToyStudy
-from resonaut.stats.toys import GlobalPValue, ToyGoodness
+from resonaut.stats.records import plain
 
-__all__ = ("KINDS", "read_result", "result_from_dict", "result_to_dict", "write_result")
-
-KINDS: dict[str, type] = {
-    "bumps": BumpHunterResult,
-    "excess": ExcessResult,
-    "fit": FitResult,
-    "global p-value": GlobalPValue,
-    "goodness": ToyGoodness,
-    "limit": LimitResult,
-    "scan": ScanResult,
-    "toys": ToyStudy,
-}
-"""Value of the key "kind" in the JSON of each class."""
+__all__ = ("read_result", "result_from_dict", "result_kinds", "result_to_dict", "write_result")
 
 EXTRA = "more"  # key of what is kept beside a result and is no part of it
+
+
+@functools.cache
+def result_kinds() -> dict[str, type]:
+    """Value of the key "kind" in the JSON of each class: all result classes of `resonaut.stats`.
+
+    Examples
+    --------
+    >>> from resonaut.stats.results import result_kinds
+    >>> {kind: cls.__name__ for kind, cls in result_kinds().items() if kind in ("fit", "bump hunter")}
+    {'bump hunter': 'BumpHunterResult', 'fit': 'FitResult'}
+    """
+    from resonaut import stats  # the front door knows all of them; it imports this module itself
+
+    found = [getattr(stats, name) for name in stats.__all__]
+    records = [c for c in found if isinstance(c, type) and is_dataclass(c) and not inspect.isabstract(c)]
+    classes = [c for c in records if hasattr(c, "from_dict") or c in _bare()]
+    return {_kind(cls): cls for cls in classes}
+
+
+def _bare() -> tuple[type, ...]:
+    """Results of plain numbers and arrays without a from_dict of their own."""
+    from resonaut.stats.toys import GlobalPValue, ToyGoodness
+
+    return GlobalPValue, ToyGoodness
+
+
+def _kind(cls: type) -> str:
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", cls.__name__.removesuffix("Result"))
+    return words.lower()
 
 
 def result_to_dict(result: Any, **more: Any) -> Any:
@@ -41,23 +56,24 @@ def result_to_dict(result: Any, **more: Any) -> Any:
 
     Parameters
     ----------
-    result : any class of `KINDS`, or a sequence of them
+    result : any class of `result_kinds`, or a sequence of them
     **more
         Plain values to be kept beside the result, under the key "more".
 
     Raises
     ------
     InputError
-        If the class is not in `KINDS`.
+        If the class is none of `result_kinds`.
     """
     if isinstance(result, Sequence):
         return [result_to_dict(entry, **more) for entry in result]
-    for kind, cls in KINDS.items():
-        if type(result) is cls:
-            content = result.to_dict() if hasattr(result, "to_dict") else _plain(result)
-            return finite_or_none({"kind": kind, **content} | ({EXTRA: more} if more else {}))
-    msg = f"no kind of result for {type(result).__name__}, expected one of {', '.join(c.__name__ for c in KINDS.values())}"
-    raise InputError(msg)
+    kinds = result_kinds()
+    kind = _kind(type(result))
+    if kinds.get(kind) is not type(result):
+        msg = f"no kind of result for {type(result).__name__}, expected one of {', '.join(c.__name__ for c in kinds.values())}"
+        raise InputError(msg)
+    content = result.to_dict() if hasattr(result, "to_dict") else plain(result)
+    return finite_or_none({"kind": kind, **content} | ({EXTRA: more} if more else {}))
 
 
 def result_from_dict(content: Any) -> Any:
@@ -71,12 +87,12 @@ def result_from_dict(content: Any) -> Any:
     if isinstance(content, list):
         return tuple(result_from_dict(entry) for entry in content)
     if not isinstance(content, Mapping) or "kind" not in content:
-        msg = f"result got no 'kind', expected the JSON of write_result or of --json: {', '.join(KINDS)}"
+        msg = f"result got no 'kind', expected the JSON of write_result or of --json: {', '.join(result_kinds())}"
         raise InputError(msg)
     kind = str(content["kind"])
-    if kind not in KINDS:
-        raise InputError(unknown_name("kind of result", kind, KINDS))
-    cls: Any = KINDS[kind]
+    if kind not in result_kinds():
+        raise InputError(unknown_name("kind of result", kind, result_kinds()))
+    cls: Any = result_kinds()[kind]
     values = _restored(cls, {key: value for key, value in content.items() if key not in ("kind", EXTRA)})
     try:
         return cls.from_dict(values) if hasattr(cls, "from_dict") else _from_plain(cls, values)
@@ -91,7 +107,7 @@ def write_result(path: str | os.PathLike[str], result: Any, **more: Any) -> None
     Parameters
     ----------
     path : path
-    result : any class of `KINDS`, or a sequence of them
+    result : any class of `result_kinds`, or a sequence of them
     **more
         Plain values to be kept beside the result.
 
@@ -129,14 +145,6 @@ def read_result(path: str | os.PathLike[str]) -> Any:
         raise
 
 
-def _plain(result: Any) -> dict[str, Any]:
-    if not is_dataclass(result):
-        msg = f"got {type(result).__name__}, expected a dataclass"
-        raise InputError(msg)
-    content = {field.name: getattr(result, field.name) for field in fields(result)}
-    return {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in content.items()}
-
-
 def _from_plain(cls: Any, values: Mapping[str, Any]) -> Any:
     return cls(**{key: np.array(value) if isinstance(value, list) else value for key, value in values.items()})
 
@@ -144,7 +152,7 @@ def _from_plain(cls: Any, values: Mapping[str, Any]) -> Any:
 def _restored(cls: Any, content: Mapping[str, Any]) -> dict[str, Any]:
     """Content of a class with NaN where JSON has null, but for attributes that may be None."""
     annotations = {field.name: str(field.type) for field in fields(cls)}
-    inner = {kind.__name__: kind for kind in KINDS.values()}
+    inner = {kind.__name__: kind for kind in result_kinds().values()}
     values: dict[str, Any] = {}
     for key, value in content.items():
         annotation = annotations.get(key, "")

@@ -19,7 +19,9 @@ from resonaut.stats.bump_result import BumpHunterResult
 from resonaut.stats.fit import FitResult
 from resonaut.stats.hepdata import HepDataTable, Variable, table_document
 from resonaut.stats.limit_result import LimitResult
+from resonaut.stats.mass_scan import SignificanceScan
 from resonaut.stats.scan import ScanEntry, ScanResult
+from resonaut.stats.sliding import SlidingFit
 from resonaut.stats.tables import unique_names
 from resonaut.stats.toy_study import ToyStudy
 
@@ -276,6 +278,43 @@ def _entries(
     values = np.array([getattr(entry, key) for entry in entries], dtype=np.float64)
     errors = {"fit": np.array([getattr(entry, error) for entry in entries])} if error else {}
     return Variable(name, values, units, about, errors)
+
+
+@hepdata_tables.register
+def _(result: SlidingFit) -> tuple[HepDataTable, ...]:
+    about: dict[str, str | float] = {"Function in windows": result.function, "SQRT(S) [GeV]": result.sqrts}
+    spectrum = HepDataTable(
+        "Mass spectrum with sliding windows",
+        (_bins(result.edges),),
+        (
+            Variable("Observed events", result.counts, qualifiers=about),
+            Variable("Expected events", result.expected, qualifiers=about, errors={"fit": result.expected_error}),
+            Variable("Bins on either side in the window", result.half_width.astype(np.float64)),
+        ),
+        f"Observed events and the background from fits of {result.function} in windows around each bin.",
+        {"cmenergies": [result.sqrts]},
+    )
+    return (spectrum,)
+
+
+@hepdata_tables.register
+def _(result: SignificanceScan) -> tuple[HepDataTable, ...]:
+    masses, widths = np.meshgrid(result.masses, result.widths, indexing="ij")
+    error = {"fit": result.strength_error.ravel()}
+    table = HepDataTable(
+        "Significance of resonances",
+        (Variable("Mass", masses.ravel(), "GeV"), Variable("Width over mass", widths.ravel())),
+        (
+            Variable(
+                "Fitted events", result.strength.ravel(), qualifiers={"Background": result.function}, errors=error
+            ),
+            Variable("Local significance", result.significance.ravel(), "s.d."),
+            Variable("Local p-value", result.local_p.ravel()),
+        ),
+        f"Resonances of each mass and width, fitted together with the background {result.function}.",
+        {"cmenergies": [result.sqrts]},
+    )
+    return (table,)
 
 
 @hepdata_tables.register

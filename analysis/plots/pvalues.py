@@ -9,9 +9,9 @@ import numpy as np
 from scipy.stats import norm
 
 from resonaut.analysis.plots.canvas import COLOURS, Drawn, cut_name, label_experiment, style
-from resonaut.stats import ScanResult
+from resonaut.stats import ScanResult, SignificanceScan
 
-__all__ = ("draw_scan",)
+__all__ = ("draw_scan", "draw_significance_scan")
 
 _STYLES = ("-", "--", ":", "-.")
 
@@ -46,17 +46,35 @@ def draw_scan(result: ScanResult, *, title: str) -> Drawn:
             axes.plot(mass, drawn, line, marker="o", markersize=4, color=colour, linewidth=1.2, label=name)
             if np.isfinite(p).any():
                 smallest = min(smallest, float(np.nanmin(drawn)))
-        deepest = max(4.0, float(norm.isf(smallest)) + 1)
-        for z in range(1, int(deepest) + 1):
-            axes.axhline(norm.sf(z), color="0.6", linewidth=0.8, linestyle=":")
-            axes.annotate(
-                f"{z}$\\sigma$", (1.01, norm.sf(z)), xycoords=("axes fraction", "data"), va="center", fontsize=11
-            )
-        axes.set_yscale("log")
-        axes.set_ylim(norm.sf(deepest), 1.6)
-        axes.set_ylabel("Local p-value")
+        _p_axis(axes, smallest)
         axes.set_xlabel("$m_{JJ}$ [GeV]")
         if len(lines) > 1:  # above the frame: below it, a legend would hide the excess
             axes.legend(ncols=min(len(lines), 3), loc="lower right", bbox_to_anchor=(1.0, 1.06), borderaxespad=0.0)
+        label_experiment(axes, title)
+    return figure, result.to_dict()
+
+
+def _p_axis(axes: Any, smallest: float) -> None:
+    """Logarithmic p-value axis from 1 down to below the smallest one, with lines at whole standard deviations."""
+    deepest = min(max(4.0, float(norm.isf(max(smallest, 1e-300))) + 1), 37.0)  # beyond, p is no number any more
+    for z in range(1, int(deepest) + 1) if deepest < 12 else range(5, int(deepest) + 1, 5):
+        axes.axhline(norm.sf(z), color="0.6", linewidth=0.8, linestyle=":")
+        axes.annotate(f"{z}$\\sigma$", (1.01, norm.sf(z)), xycoords=("axes fraction", "data"), va="center", fontsize=11)
+    axes.set_yscale("log")
+    axes.set_ylim(norm.sf(deepest), 1.6)
+    axes.set_ylabel("Local p-value")
+
+
+def draw_significance_scan(result: SignificanceScan, *, title: str) -> Drawn:
+    """Local p-value of a resonance against its mass, one line for each width."""
+    with style():
+        figure, axes = plt.subplots(figsize=(8.5, 5.5))
+        for k, width in enumerate(result.widths):
+            p = np.maximum(result.local_p[:, k], 1e-300)
+            axes.plot(result.masses, p, ".-", color=COLOURS[k % len(COLOURS)], label=f"width {100 * width:.3g} %")
+        _p_axis(axes, float(np.nanmin(result.local_p)))
+        axes.set_xlabel("$m_{JJ}$ [GeV]")
+        columns = min(len(result.widths), 4)
+        axes.legend(ncols=columns, loc="lower right", bbox_to_anchor=(1.0, 1.01), borderaxespad=0.0)
         label_experiment(axes, title)
     return figure, result.to_dict()

@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import importlib
+from collections.abc import Sequence
 from typing import Any
 
 from resonaut.analysis.plots.canvas import Drawn
 from resonaut.errors import InputError
-from resonaut.stats import LimitResult
+from resonaut.stats import ExcessResult, LimitResult
 
 __all__ = ("draw_result",)
 
 
-def _fit(result: Any, title: str) -> Drawn:
-    from resonaut.analysis.plots.fit import draw_fit
-
-    return draw_fit(result, title=title)
-
-
-def _bumps(result: Any, title: str) -> Drawn:
-    from resonaut.analysis.plots.bumps import draw_bumps
-
-    return draw_bumps(result, title=title)
-
-
-def _scan(result: Any, title: str) -> Drawn:
-    from resonaut.analysis.plots.pvalues import draw_scan
-
-    return draw_scan(result, title=title)
-
-
-def _toys(result: Any, title: str) -> Drawn:
-    from resonaut.analysis.plots.toys import draw_toy_study
-
-    return draw_toy_study(result, title=title)
-
-
-def _excess(result: Any, title: str) -> Drawn:
+def _excess(result: ExcessResult, title: str) -> Drawn:
     from resonaut.analysis.plots.spectra import draw_spectra
 
     return draw_spectra(result.window, {1.0: result}, title=title, method="spectrum")
@@ -54,13 +31,20 @@ def _limits(results: Sequence[LimitResult], title: str) -> Drawn:
     return draw_limits(results, title=title, subtitle=signals[0], unit=unit)
 
 
-_DRAW: dict[str, Callable[[Any, str], Drawn]] = {
-    "BumpHunterResult": _bumps,
-    "ExcessResult": _excess,
-    "FitResult": _fit,
-    "ScanResult": _scan,
-    "ToyStudy": _toys,
+_DRAW = {
+    "BumpHunterResult": "bumps:draw_bumps",
+    "Envelope": "choice:draw_envelope",
+    "FTestToys": "choice:draw_f_test",
+    "FitResult": "fit:draw_fit",
+    "ScanResult": "pvalues:draw_scan",
+    "SignalInjection": "choice:draw_linearity",
+    "SignificanceScan": "pvalues:draw_significance_scan",
+    "SlidingFit": "sliding:draw_sliding",
+    "SlidingScan": "sliding:draw_sliding_scan",
+    "SpuriousRanking": "choice:draw_spurious",
+    "ToyStudy": "toys:draw_toy_study",
 }
+"""Name of a class to module and function of its figure; loaded when needed, so that a fit does not wait for all of them."""
 
 
 def draw_result(result: Any, *, title: str) -> Drawn:
@@ -75,7 +59,12 @@ def draw_result(result: Any, *, title: str) -> Drawn:
         return _limits([result], title)
     if isinstance(result, Sequence) and result and all(isinstance(entry, LimitResult) for entry in result):
         return _limits(result, title)
-    if type(result).__name__ not in _DRAW:
-        msg = f"no figure for {type(result).__name__}, expected one of {', '.join(_DRAW)}, or limits"
+    if isinstance(result, ExcessResult):
+        return _excess(result, title)
+    name = type(result).__name__
+    if name not in _DRAW:
+        msg = f"no figure for {name}, expected one of {', '.join(sorted((*_DRAW, 'ExcessResult', 'LimitResult')))}"
         raise InputError(msg)
-    return _DRAW[type(result).__name__](result, title)
+    module, function = _DRAW[name].split(":")
+    drawn: Drawn = getattr(importlib.import_module(f"resonaut.analysis.plots.{module}"), function)(result, title=title)
+    return drawn

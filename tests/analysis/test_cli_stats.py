@@ -102,6 +102,37 @@ def test_scan_finds_a_bump_and_writes_its_numbers(tmp_path: Path) -> None:
     assert read_hepdata(tmp_path / "hd")[0].name == "Local p-values"
 
 
+def test_scan_fits_gaussians_of_several_widths(tmp_path: Path) -> None:
+    spectrum = falling_spectrum(tmp_path / "mjj.csv", bump=1500)
+    found = numbers(
+        tmp_path,
+        "scan",
+        spectrum,
+        "--high",
+        6500,
+        "--width",
+        0.03,
+        "--width",
+        0.1,
+        "--toys",
+        30,
+        "--plot",
+        tmp_path / "g",
+        "--hepdata",
+        tmp_path / "hd",
+    )
+    z = np.array(found["significance"], dtype=float)
+    best = np.unravel_index(np.nanargmax(z), z.shape)
+    assert abs(found["masses"][best[0]] - 4000) < 60
+    assert found["widths"][best[1]] == 0.03
+    assert abs(found["strength"][best[0]][best[1]] - 1500) < 300
+    assert found["more"]["trials"]["global_p"] < 1e-6
+    assert found["more"]["global"]["global_p"] == pytest.approx(1 / 31)
+    one = numbers(tmp_path, "scan", spectrum, "--mass", 4000)
+    assert one["masses"] == [4000]
+    assert one["significance"][0][0] > 5
+
+
 @pytest.mark.parametrize("kind", ["csv", "root", "yaml"])
 def test_bumphunt_gives_the_published_interval_from_every_kind_of_file(tmp_path: Path, kind: str) -> None:
     """ATLAS, 37/fb, with the published fit as the background: 4326-4595 GeV, p = 0.63."""
