@@ -29,7 +29,7 @@ from resonaut.stats.functions import DEFAULT_SQRTS
 from resonaut.stats.regions import fit_region
 from resonaut.stats.spectrum import Spectrum, poisson_counts
 
-__all__ = ("bump_hunter",)
+__all__ = ("Model", "Scan", "bump_hunter", "draw", "prepare", "sizes", "toy_statistics")
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -39,7 +39,7 @@ CHUNK = 250  # toys of one random stream: results do not depend on the number of
 BLOCK = 4  # chunks between two looks at progress and precision
 
 
-class _Model(NamedTuple):
+class Model(NamedTuple):
     """The background and how a toy gets its own."""
 
     expected: FloatArray
@@ -56,7 +56,7 @@ class _Model(NamedTuple):
         return fit.expected, fit.ok
 
 
-class _Scan(NamedTuple):
+class Scan(NamedTuple):
     """One configuration of the scan."""
 
     windows: IntArray
@@ -147,19 +147,23 @@ def bump_hunter(
     (2.0, 3.0, 0.0037, True)
     """
     _check_options(min_bins, step, toys, precision, exclude_below)
-    counts, edges = poisson_counts(spectrum)
-    inside = fit_region(edges, None, fit_range).in_range
-    first, stop = int(inside.argmax()), int(len(inside) - inside[::-1].argmax())
-    given = None if background is None else _given(background, len(counts))[first:stop]
-    counts, edges = counts[first:stop], edges[first : stop + 1]
-    if exclude_below > 0 and (given is not None or not refit):
+    if exclude_below > 0 and (background is not None or not refit):
         msg = f"bump_hunter got exclude_below={exclude_below}, expected a background that is fitted in data and toys (refit=True)"
         raise ConfigError(msg)
-    model = _fitted(counts, edges, function, sqrts) if given is None else _Model(given, "given", None, None)
-    scan = _Scan(_windows(counts, model.expected, min_bins, max_bins, step), deficits, sidebands)
+    counts, edges, model, windows = prepare(
+        spectrum,
+        background,
+        function=function,
+        sqrts=sqrts,
+        fit_range=fit_range,
+        min_bins=min_bins,
+        max_bins=max_bins,
+        step=step,
+    )
+    scan = Scan(windows, deficits, sidebands)
     statistic, index = scan.best(counts[None], model.expected[None])
-    source = model if refit else _Model(model.expected, model.function, None, None)
-    sample, failed = _toys(source, scan, float(statistic[0]), toys, precision, seed, threads, progress)
+    source = model if refit else Model(model.expected, model.function, None, None)
+    sample, failed = toy_statistics(source, scan, float(statistic[0]), toys, precision, seed, threads, progress)
     exceeding = int((sample >= statistic[0] - 1e-12).sum())
     excluded, known = None, model.expected
     if 0 < _fraction(exceeding, len(sample)) < exclude_below and index[0] >= 0:
@@ -171,6 +175,26 @@ def bump_hunter(
     return _result(
         edges, counts, known, scan, int(index[0]), sample, failed, exceeding, model.function, refit, excluded
     )
+
+
+def prepare(
+    spectrum: Spectrum,
+    background: npt.ArrayLike | None,
+    *,
+    function: str,
+    sqrts: float,
+    fit_range: tuple[float, float] | None,
+    min_bins: int,
+    max_bins: int | None,
+    step: int,
+) -> tuple[FloatArray, FloatArray, Model, IntArray]:
+    """Counts and edges of the scanned range, its background and its intervals."""
+    counts, edges = poisson_counts(spectrum)
+    inside = np.flatnonzero(fit_region(edges, None, fit_range).in_range)
+    given = None if background is None else _given(background, len(counts))[inside]
+    counts, edges = counts[inside], edges[inside[0] : inside[-1] + 2]
+    model = _fitted(counts, edges, function, sqrts) if given is None else Model(given, "given", None, None)
+    return counts, edges, model, _windows(counts, model.expected, min_bins, max_bins, step)
 
 
 def _check_options(min_bins: int, step: int, toys: int, precision: float, exclude_below: float) -> None:
@@ -198,13 +222,13 @@ def _given(background: npt.ArrayLike, bins: int) -> FloatArray:
     return expected
 
 
-def _fitted(counts: FloatArray, edges: FloatArray, function: str, sqrts: float) -> _Model:
+def _fitted(counts: FloatArray, edges: FloatArray, function: str, sqrts: float) -> Model:
     fit = require_fit(fit_background((counts, edges), function=function, sqrts=sqrts))
     everywhere = np.ones(len(counts), dtype=bool)
     importance = pooled_importance(fit.expected[None], everywhere)
     design = Design.build(fit.function, edges, sqrts=sqrts, importance=importance)
     theta = fit_batch(fit.expected, design).theta
-    return _Model(fit.expected, fit.function, design, theta if np.isfinite(theta).all() else None)
+    return Model(fit.expected, fit.function, design, theta if np.isfinite(theta).all() else None)
 
 
 def _windows(counts: FloatArray, expected: FloatArray, min_bins: int, max_bins: int | None, step: int) -> IntArray:
@@ -222,17 +246,19 @@ def _windows(counts: FloatArray, expected: FloatArray, min_bins: int, max_bins: 
     return intervals(first, stop, min_bins, widest, step)
 
 
-def _draw(expected: FloatArray, seed: int, chunk: int, size: int) -> FloatArray:
+def draw(expected: FloatArray, seed: int, chunk: int, size: int) -> FloatArray:
+    """Toys of one random stream, shape (size, bins)."""
     return np.random.default_rng([seed, chunk]).poisson(expected, size=(size, len(expected))).astype(np.float64)
 
 
-def _sizes(toys: int) -> list[int]:
+def sizes(toys: int) -> list[int]:
+    """Toys of each random stream."""
     return [min(CHUNK, toys - done) for done in range(0, toys, CHUNK)]
 
 
-def _toys(
-    model: _Model,
-    scan: _Scan,
+def toy_statistics(
+    model: Model,
+    scan: Scan,
     observed: float,
     toys: int,
     precision: float,
@@ -243,11 +269,11 @@ def _toys(
     """Statistic of each toy (NaN where its fit failed is left out) and the number of failures."""
 
     def one(item: tuple[int, int]) -> FloatArray:
-        counts = _draw(model.expected, seed, *item)
+        counts = draw(model.expected, seed, *item)
         expected, ok = model.refit(counts)
         return np.where(ok, scan.best(counts, expected)[0], np.nan)
 
-    chunks = list(enumerate(_sizes(toys)))
+    chunks = list(enumerate(sizes(toys)))
     parts: list[FloatArray] = []
     for block in range(0, len(chunks), BLOCK):
         parts += in_threads(one, chunks[block : block + BLOCK], threads)
@@ -265,14 +291,14 @@ def _fraction(above: int, toys: int) -> float:
     return (above + 1) / (toys + 1) if toys else float("nan")
 
 
-def _without(scan: _Scan, index: IntArray, bins: int) -> BoolArray:
+def _without(scan: Scan, index: IntArray, bins: int) -> BoolArray:
     """Bins outside of the interval of each spectrum, shape (N, bins)."""
     begin, end = scan.windows[index].T
     place = np.arange(bins)
     return np.asarray((place < begin[:, None]) | (place >= end[:, None]))
 
 
-def _second(model: _Model, scan: _Scan, counts: FloatArray, index: IntArray) -> tuple[FloatArray, FloatArray, IntArray]:
+def _second(model: Model, scan: Scan, counts: FloatArray, index: IntArray) -> tuple[FloatArray, FloatArray, IntArray]:
     """Background, statistic and interval of the data with the first interval left out of the fit."""
     expected, ok = model.refit(counts[None], _without(scan, index, len(counts)))
     if not ok[0]:
@@ -281,8 +307,8 @@ def _second(model: _Model, scan: _Scan, counts: FloatArray, index: IntArray) -> 
 
 
 def _exceeding(
-    model: _Model,
-    scan: _Scan,
+    model: Model,
+    scan: Scan,
     sample: FloatArray,
     observed: float,
     exclude_below: float,
@@ -296,7 +322,7 @@ def _exceeding(
     threshold = ordered[max(passing - 1, 0)]
 
     def one(item: tuple[int, int]) -> int:
-        counts = _draw(model.expected, seed, *item)
+        counts = draw(model.expected, seed, *item)
         expected, ok = model.refit(counts)
         statistic, index = scan.best(counts, expected)
         rows = np.flatnonzero(ok & (statistic >= threshold) & (index >= 0))
@@ -306,14 +332,14 @@ def _exceeding(
         # a second fit that fails tells nothing against the toy: it counts
         return int(((scan.best(counts[rows], again)[0] >= observed - 1e-12) | ~good).sum())
 
-    return sum(in_threads(one, enumerate(_sizes(toys)), threads))
+    return sum(in_threads(one, enumerate(sizes(toys)), threads))
 
 
 def _result(
     edges: FloatArray,
     counts: FloatArray,
     expected: FloatArray,
-    scan: _Scan,
+    scan: Scan,
     index: int,
     sample: FloatArray,
     failed: int,

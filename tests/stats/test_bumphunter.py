@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 from resonaut.errors import ConfigError, InputError
+from resonaut.stats import gaussian_template
+from resonaut.stats.bump_power import BumpPower, bump_power
 from resonaut.stats.bump_result import BumpHunterResult
 from resonaut.stats.bumphunter import bump_hunter
 from resonaut.stats.bumpscan import all_intervals, intervals, most_significant
@@ -259,3 +261,38 @@ def test_result_round_trip(example):
     assert again.interval_p.shape == (len(found.intervals),)
     with pytest.raises(InputError, match="extra"):
         BumpHunterResult.from_dict({**content, "extra": 1})
+
+
+def test_injection_of_pybumphunter(example, published_data):
+    """pyBumpHunter 0.5.1's injection test of its own example, with 1000 experiments: 150 events have the global p-value 0.147
+    in the median, 0.528 and 0.012 at one standard deviation; 300 events have 1e-4."""
+    counts, edges, background = example
+    table = np.genfromtxt(published_data / "pybumphunter_example.csv", delimiter=",", comments="#", skip_header=3)
+    signal = table[:, 4] / 5000.0
+    found = bump_power((counts, edges), signal, [0, 150, 300], background, max_bins=6, toys=3000, experiments=500)
+    assert found.significance[0] == pytest.approx([-1.0, 0.0, 1.0], abs=0.2)
+    assert found.significance[1] == pytest.approx(stats.norm.isf([0.5277, 0.1469, 0.0120]), abs=0.25)
+    assert found.significance[2, 1] >= 3.0
+    assert 250 < found.needed <= 300
+    assert found.found[2] > 0.9 > found.found[1] > found.found[0]
+    assert found.resolved == pytest.approx(stats.norm.isf(1 / 3001))
+    again = BumpPower.from_dict(json.loads(json.dumps(found.to_dict())))
+    assert again.to_dict() == found.to_dict()
+
+
+def test_a_refit_costs_power(falling, paper_edges):
+    """What the fit absorbs of a wide signal is lost."""
+    spectrum, signal = (3000 * falling, paper_edges), gaussian_template(3600.0, 250.0, paper_edges)
+    options = {"toys": 500, "experiments": 100, "function": "dijet4", "target": 2.5}
+    fixed = bump_power(spectrum, signal, [250.0], background=3000 * falling, **options)
+    fitted = bump_power(spectrum, signal, [250.0], **options)
+    assert fitted.significance[0, 1] < fixed.significance[0, 1] - 0.3
+    assert np.isnan(fitted.needed)
+
+
+def test_wrong_injections(falling, paper_edges):
+    spectrum, signal = (3000 * falling, paper_edges), falling
+    with pytest.raises(InputError, match="increasing"):
+        bump_power(spectrum, signal, [2.0, 1.0])
+    with pytest.raises(ConfigError, match="741 toys"):
+        bump_power(spectrum, signal, [1.0], toys=100)
