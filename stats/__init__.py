@@ -22,7 +22,7 @@ Goodness of fit
 Excesses
     `local_p_value` -> `ExcessResult`; many spectra: `local_p_values`; `on_off_p_value`;
     `scan`, `scan_windows` -> `ScanResult`; `global_p_value`
-    `bump_hunter` -> `BumpHunterResult`
+    `bump_hunter` -> `BumpHunterResult`, `bump_power` -> `BumpPower`
     Masses and widths: `significance_scan` -> `SignificanceScan`; trials: `toy_significances`, `gross_vitells`, `asimov_trials`
     -> `TrialsResult`, `upcrossings`, `euler_characteristic`; several spectra: `combine_folds` -> `CombinedExcess`,
     `combine_p_values`
@@ -42,6 +42,7 @@ from __future__ import annotations
 
 from resonaut.stats.abcd import AbcdEstimate, abcd_estimate, abcd_limit, abcd_workspace
 from resonaut.stats.batched import BatchFit, fit_batch
+from resonaut.stats.bump_power import BumpPower, bump_power
 from resonaut.stats.bump_result import BumpHunterResult
 from resonaut.stats.bumphunter import bump_hunter
 from resonaut.stats.channels import Channel
@@ -120,6 +121,7 @@ __all__ = (
     "BatchFit",
     "BreitWignerShape",
     "BumpHunterResult",
+    "BumpPower",
     "Channel",
     "ChiSquare",
     "CombinedExcess",
@@ -172,6 +174,7 @@ __all__ = (
     "background_under",
     "build_workspace",
     "bump_hunter",
+    "bump_power",
     "choose_by_spurious_signal",
     "choose_function",
     "cms_chi2",
