@@ -97,7 +97,7 @@ def test_cms_published_orders(reference_data, table, function):
 
 
 def test_atlas_37_needs_three(published_data):
-    """Published with three parameters in sliding windows and with four in one fit (arXiv:1703.09127)."""
+    """Three parameters are enough for 7.5 million events (arXiv:1703.09127)."""
     spectrum = read_spectrum(published_data / "atlas_37ifb_mjj.csv")
     assert choose_function(spectrum, toys=300).function == "dijet3"
     assert f_test_toys(spectrum, "dijet3", "dijet4", toys=300).asymptotic_p_value == pytest.approx(0.1035, abs=2e-3)
