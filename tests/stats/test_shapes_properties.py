@@ -59,7 +59,7 @@ def edges_near(draw, shape):
 def test_a_shape_is_normalised(shape):
     everything = shape.probability([-1e9, 0.0, shape.mass, 2 * shape.mass, 1e14])
     assert (everything >= 0).all()
-    # the tail of power n holds (distance)^(1-n) beyond the last edge: 1 % of powers as low as 1.05 lie there
+    # the tail of a power near 1 holds much beyond any edge
     lost = 1.0 - float(shape.cdf(1e14))
     assert everything.sum() + lost == pytest.approx(1.0, abs=1e-6)
     if not isinstance(shape, CrystalBallShape):
