@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from resonaut.compiled import in_threads
 from resonaut.errors import ConfigError, InputError
 from resonaut.stats.batched import BatchFit, fit_batch
 from resonaut.stats.design import Design, pooled_importance
@@ -237,10 +238,20 @@ def toy_significances(
         rng = np.random.default_rng([seed, first // CHUNK])
         size = min(CHUNK, toys - first)
         counts = rng.poisson(scan.background, size=(size, len(scan.background))).astype(np.float64)
-        start = np.repeat(theta, size, axis=0)
-        for k, template in enumerate(templates):
-            fit = fit_batch(counts, design, signal=template, theta=start, threads=threads)
-            found[first : first + size, k] = signed_root(fit)
+        found[first : first + size] = _all_hypotheses(
+            counts, design, templates, np.repeat(theta, size, axis=0), threads
+        )
         if progress is not None:
             progress(first + size, toys)
     return found.reshape(toys, *scan.significance.shape)
+
+
+def _all_hypotheses(
+    counts: FloatArray, design: Design, templates: FloatArray, start: FloatArray, threads: int | None
+) -> FloatArray:
+    """Signed significance of every template in every spectrum, shape (spectra, templates)."""
+
+    def one(template: FloatArray) -> FloatArray:
+        return signed_root(fit_batch(counts, design, signal=template, theta=start, threads=1))
+
+    return np.stack(in_threads(one, templates, threads), axis=1)
