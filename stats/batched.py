@@ -32,10 +32,9 @@ from resonaut.stats.engine import (
     FIXED,
     FLAT_INFORMATION,
     FREE,
-    NO_SIGNAL,
     fit_rows,
 )
-from resonaut.stats.problem import Problem
+from resonaut.stats.problem import Fits, Problem
 
 __all__ = ("AT_LIMIT", "CONVERGED", "FAILED", "BatchFit", "covariance_from", "fit_batch")
 
@@ -225,11 +224,12 @@ def fit_batch(
         msg = f"fit_batch got starting values of shape {start.shape}, expected {(len(batch), design.n_parameters)}"
         raise InputError(msg)
     if backend == "numpy":
-        return _fit_compiled(batch, start, threads)
-    if backend.partition(":")[0] == "torch":
+        return _result(batch, *_fit_compiled(batch, start, threads))
+    kind, _, device = backend.partition(":")
+    if kind == "torch":
         from resonaut.stats.torch_engine import fit_torch
 
-        return fit_torch(batch, start, backend.partition(":")[2])
+        return _result(batch, *fit_torch(batch, start, device))
     raise ConfigError(unknown_name("backend", backend, ["numpy", "torch"]))
 
 
@@ -240,7 +240,8 @@ def _common_start(batch: Problem) -> FloatArray:
     """
     if len(batch) < ALIKE or len(batch.used) > 1 or batch.mode == FIXED:
         return np.empty((0, batch.design.n_parameters))
-    pooled = _fit_compiled(batch.summed(), np.empty((0, batch.design.n_parameters)), 1)
+    total = batch.summed()
+    pooled = _result(total, *_fit_compiled(total, np.empty((0, batch.design.n_parameters)), 1))
     used = batch.used[0] > 0
     counts, mu = batch.counts[:, used], batch.in_cells(pooled.expected[0])[used]
     scale = np.maximum(counts.sum(axis=1), 0.5) / max(mu.sum(), 1e-300)
@@ -251,7 +252,7 @@ def _common_start(batch: Problem) -> FloatArray:
     return start
 
 
-def _fit_compiled(batch: Problem, start: FloatArray, threads: int | None) -> BatchFit:
+def _fit_compiled(batch: Problem, start: FloatArray, threads: int | None) -> Fits:
     n, p = len(batch), batch.design.n_parameters
     size = p + int(batch.mode >= FREE)
     theta, information, numbers = np.empty((n, p)), np.empty((n, size, size)), np.empty((n, 3))
@@ -275,6 +276,17 @@ def _fit_compiled(batch: Problem, start: FloatArray, threads: int | None) -> Bat
         )
 
     in_threads(fit, range(0, n, CHUNK), threads)
+    return Fits(theta, information, numbers, status, iterations)
+
+
+def _result(
+    batch: Problem,
+    theta: FloatArray,
+    information: FloatArray,
+    numbers: FloatArray,
+    status: npt.NDArray[np.int8],
+    iterations: IntArray,
+) -> BatchFit:
     events = batch.events
     empty = (events == 0) & (batch.used > 0).any(axis=1) & (batch.mode < FREE)
     status[empty], numbers[empty, :2] = AT_LIMIT, 0.0

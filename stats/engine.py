@@ -48,7 +48,7 @@ FLAT_INFORMATION = 1e-4  # per event: below it, some shape is unconstrained by t
 ROUNDING = 2e-15  # of a deviance, per event
 TINY = 1e-300
 MU, RATIO, RESIDUAL, WEIGHT = 0, 1, 2, 3  # rows of the scratch over cells
-X, STEP, SCORE = 0, 1, 2  # rows of the scratch over parameters
+X, STEP, SCORE, PREVIOUS = 0, 1, 2, 3  # rows of the scratch over parameters
 
 
 class Tables(NamedTuple):
@@ -377,7 +377,7 @@ def _maximise(
                 tried = _deviance(counts, used, cells, bits)
             else:
                 tried = -np.inf if p == last or _possible(counts, used, cells) else np.inf
-            if tried <= deviance + 10.0 * rounding and tried < np.inf or halvings == MAX_HALVINGS:
+            if (tried <= deviance + 10.0 * rounding and tried < np.inf) or halvings == MAX_HALVINGS:
                 break
             halvings += 1
             for k in range(p):
@@ -386,7 +386,11 @@ def _maximise(
             _expect(vectors[X], signal, offset, basis, cell, value, shifted, shifted_bits, cells)
         stuck, known = halvings == MAX_HALVINGS, check
         deviance = tried if check else np.inf
-        fresh |= stuck
+        if stuck:
+            for k in range(p):
+                vectors[X, k] = vectors[PREVIOUS, k]
+            _expect(vectors[X], signal, offset, basis, cell, value, shifted, shifted_bits, cells)
+            fresh, known = True, False
         while True:
             if fresh:
                 _differentiate(signal, basis, cell, value, shifted, jacobian)
@@ -404,7 +408,11 @@ def _maximise(
             return FAILED, iteration, np.nan
         if stuck or (fresh and gain < TOLERANCE):
             done = not stuck or gain < 1e-6 + 100.0 * rounding
-            return CONVERGED if done else FAILED, iteration, deviance if known else _deviance(counts, used, cells, bits)
+            # a signal that would make the expectation negative stops at that limit
+            state = CONVERGED if done else AT_LIMIT if p > last else FAILED
+            return state, iteration, deviance if known else _deviance(counts, used, cells, bits)
+        if iteration == MAX_ITERATIONS - 1:
+            return AT_LIMIT if gain < SLOW else FAILED, MAX_ITERATIONS, _deviance(counts, used, cells, bits)
         growing |= gain >= before
         check = growing or change > TRUSTED
         if check and not known:
@@ -415,13 +423,15 @@ def _maximise(
         if positive:
             vectors[STEP, last] = max(vectors[STEP, last], -0.9 * vectors[X, last])
         for k in range(p):
+            vectors[PREVIOUS, k] = vectors[X, k]
             vectors[X, k] += vectors[STEP, k]
-        fresh = check or (gain if before == np.inf else gain * min(gain / before, 1.0)) < TOLERANCE
+        fresh = (
+            check
+            or iteration == MAX_ITERATIONS - 2
+            or (gain if before == np.inf else gain * min(gain / before, 1.0)) < TOLERANCE
+        )
         before = gain
-    _expect(vectors[X], signal, offset, basis, cell, value, shifted, shifted_bits, cells)
-    _differentiate(signal, basis, cell, value, shifted, jacobian)
-    _score(counts, used, p, cells, jacobian, vectors, information)
-    return AT_LIMIT if gain < SLOW else FAILED, MAX_ITERATIONS, _deviance(counts, used, cells, bits)
+    return FAILED, MAX_ITERATIONS, np.nan
 
 
 @kernel
@@ -481,7 +491,7 @@ def fit_rows(
     parameters, n_cells, size = len(basis) - 1, counts.shape[1], information.shape[1]
     value, shifted = np.empty(basis.shape[1]), np.empty(basis.shape[1])
     cells, jacobian = np.empty((4, n_cells)), np.empty((parameters + 1, n_cells))
-    vectors, factor = np.zeros((3, parameters + 1)), np.empty((parameters + 1, parameters + 1))
+    vectors, factor = np.zeros((4, parameters + 1)), np.empty((parameters + 1, parameters + 1))
     matrix = np.zeros((parameters + 1, parameters + 1))
     shifted_bits, bits = shifted.view(np.int64), cells.view(np.int64)
     offset, scaled = np.zeros(n_cells), np.zeros(n_cells)

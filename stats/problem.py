@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,20 @@ from resonaut.errors import InputError
 from resonaut.stats.design import Design
 from resonaut.stats.engine import FIXED, FREE, NO_SIGNAL, POSITIVE, Tables
 
-__all__ = ("Problem",)
+__all__ = ("Fits", "Problem")
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+
+class Fits(NamedTuple):
+    """What an engine gives back; see `resonaut.stats.engine.fit_rows`."""
+
+    theta: FloatArray
+    information: FloatArray
+    numbers: FloatArray
+    status: npt.NDArray[np.int8]
+    iterations: IntArray
 
 
 @dataclass(frozen=True, eq=False)
