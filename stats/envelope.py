@@ -36,6 +36,7 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 LEVELS = (1.0, float(special.chdtri(1, 0.05)))  # rise of the envelope at the ends of 68 % and 95 % intervals
+SMALLEST_STEP = 1e-3  # events: where none are expected, the error of a strength vanishes or is infinite
 POINTS = 61  # of the scan
 REACH, HOPELESS = (
     4.0,
@@ -44,7 +45,7 @@ REACH, HOPELESS = (
 DOUBLINGS, HALVINGS = (
     40,
     60,
-)  # of the search for the ends of an interval; errors at the edge of the allowed strengths are tiny
+)  # of the search for the ends of an interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +130,7 @@ class _Profiles:
         """Curve of one function at some strengths; NaN where the fit failed."""
         rows = np.broadcast_to(self.counts, (len(strength), len(self.counts)))
         fit = fit_batch(rows, self.designs[name], self.mask, signal=self.shape, strength=strength)
-        return np.where(fit.status == FAILED, np.nan, fit.deviance + self.cost[name])
+        return np.where(fit.status == FAILED, np.nan, _held(fit, self.shape[self.mask].sum()) + self.cost[name])
 
     def crossing(self, name: str, start: float, step: float, level: float) -> float:
         """Strength at which the curve reaches a level, from a point below it in the direction of `step`."""
@@ -150,6 +151,12 @@ class _Profiles:
             if abs(high - low) < 1e-6 * abs(middle - start):
                 break
         return 0.5 * (low + high)
+
+
+def _held(fit: BatchFit, signal: float) -> FloatArray:
+    """Deviance at a given strength. Without any event no background is left, and each signal event costs 2."""
+    alone = np.where(fit.strength >= 0, 2.0 * fit.strength * signal, np.inf)
+    return np.where(fit.events > 0, fit.deviance, alone)
 
 
 def _designs(functions: Sequence[str], edges: FloatArray, sqrts: float, importance: FloatArray) -> dict[str, Design]:
@@ -256,8 +263,10 @@ def _interval(
 ) -> tuple[float, float]:
     """Outermost crossings of all curves whose minimum lies below the level."""
     below = [k for k in range(len(names)) if minima[k] <= level]
-    low = [work.crossing(names[k], best[k], -error[k], level) for k in below]
-    high = [work.crossing(names[k], best[k], error[k], level) for k in below]
+    least = SMALLEST_STEP / work.shape.sum()
+    steps = np.where(np.isfinite(error), np.maximum(error, least), least)
+    low = [work.crossing(names[k], best[k], -steps[k], level) for k in below]
+    high = [work.crossing(names[k], best[k], steps[k], level) for k in below]
     return float(min(low)), float(max(high))
 
 
@@ -369,7 +378,7 @@ def envelope_toys(
     held = [fit_batch(data, design, mask, signal=shape, strength=strength) for design in designs.values()]
     cost = penalty * np.array([design.n_parameters for design in designs.values()])[:, None]
     minima = np.stack([np.where(fit.ok, fit.deviance, np.inf) for fit in free]) + cost
-    fixed = np.stack([np.where(fit.ok, fit.deviance, np.inf) for fit in held]) + cost
+    fixed = np.stack([np.where(fit.ok, _held(fit, shape[mask].sum()), np.inf) for fit in held]) + cost
     chosen = minima.argmin(axis=0)
     row = np.arange(toys)
     rise = fixed.min(axis=0) - minima[chosen, row]

@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import optimize, stats
 
 from resonaut.errors import ConfigError, FitError, InputError
@@ -125,6 +127,37 @@ def test_sparse_spectrum_has_an_upper_end():
     assert result.best_strength <= 0.5
     assert np.isfinite(result.interval95[1])
     assert 0.5 < result.interval95[1] < 6.0
+
+
+@pytest.mark.parametrize("seen", [0, 1])
+def test_nearly_empty_spectrum(seen):
+    """Nothing seen under the signal: -2 ln L rises by 2 for each event, so by 1 at 0.5 and by 3.84 at 1.92 events."""
+    edges = log_edges(1000.0, 5000.0, 30)
+    counts = np.zeros(30)
+    counts[3] = seen
+    result = profile_envelope((counts, edges), gaussian_template(3000.0, 80.0, edges), ("dijet2",))
+    assert result.interval68[1] == pytest.approx(0.5, abs=0.01)
+    assert result.interval95[1] == pytest.approx(1.92, abs=0.01)
+    assert result.significance == pytest.approx(0.0, abs=0.1)
+    toys = envelope_toys(
+        (1e-9 * counts, edges), gaussian_template(3000.0, 80.0, edges), ["dijet2"], strength=0.1, toys=20
+    )
+    empty = toys.strength == 0  # of toys without any event, the rise is that of the signal alone
+    assert empty.sum() > 10
+    assert toys.rise[empty] == pytest.approx(0.2, abs=1e-3)
+
+
+@settings(max_examples=10, deadline=None)
+@given(factor=st.floats(0.1, 50.0))
+def test_unit_of_the_template_does_not_matter(factor):
+    edges = log_edges(2000.0, 6000.0, 30)
+    counts = np.random.default_rng(4).poisson(1e4 * np.exp(-0.25 * np.arange(30)))
+    signal = gaussian_template(3000.0, 150.0, edges)
+    one = profile_envelope((counts, edges), signal, ("dijet2", "dijet3"))
+    other = profile_envelope((counts, edges), factor * signal, ("dijet2", "dijet3"))
+    assert other.significance == pytest.approx(one.significance, abs=1e-4)
+    assert factor * np.array(other.interval68) == pytest.approx(np.array(one.interval68), rel=1e-3, abs=1e-2)
+    assert factor * other.best_strength == pytest.approx(one.best_strength, rel=1e-3, abs=1e-2)
 
 
 def test_round_trips_and_errors(atlas):

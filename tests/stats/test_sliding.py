@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from resonaut.errors import ConfigError, FitError, InputError
 from resonaut.stats import (
@@ -157,6 +159,32 @@ def test_power_law_needs_no_window():
     exact = 1e3 * (edges[1:] ** -3 - edges[:-1] ** -3) / (edges[-1] ** -3 - edges[-2] ** -3)
     assert exact / (power * np.diff(edges)) == pytest.approx(exact[0] / (power * np.diff(edges))[0], rel=0.01)
     assert sliding_fit((exact, edges), half_widths=[8]).expected == pytest.approx(exact, rel=1e-6)
+
+
+@settings(max_examples=10, deadline=None)
+@given(factor=st.floats(0.01, 100.0))
+def test_scaling_all_counts_scales_the_background(factor):
+    edges = log_edges(1000.0, 6000.0, 30)
+    counts = np.random.default_rng(3).poisson(1e5 * np.exp(-0.2 * np.arange(30))).astype(float)
+    one = sliding_fit((counts, edges), half_widths=[8], function="dijet3")
+    other = sliding_fit((factor * counts, edges), half_widths=[8], function="dijet3")
+    assert other.expected == pytest.approx(factor * one.expected, rel=1e-5)
+    assert other.expected_error == pytest.approx(np.sqrt(factor) * one.expected_error, rel=1e-4)
+    assert other.deviance == pytest.approx(factor * one.deviance, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("counts", "edges", "message"),
+    [
+        ([5.0], [1000.0, 1100.0], "1 bins to fit"),
+        ([5.0, np.nan, 3.0], [1000.0, 1100.0, 1200.0, 1300.0], "non-finite"),
+        ([5.0, -1.0, 3.0], [1000.0, 1100.0, 1200.0, 1300.0], "negative"),
+        ([5.0, 4.0], [1000.0, 1300.0, 1200.0], "increase strictly"),
+    ],
+)
+def test_bad_spectra_are_refused(counts, edges, message):
+    with pytest.raises(InputError, match=message):
+        sliding_fit((counts, edges), function="dijet2")
 
 
 def test_round_trip(cms_137):
