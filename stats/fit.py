@@ -183,6 +183,7 @@ def _solve_log_linear(
         design.to_physical,
         float(batch.deviance[0]),
         status_text(code),
+        minos=_unknown(theta) if errors == "minos" else None,
     )
     if errors == "fisher" or code == AT_LIMIT or not np.isfinite(theta).all():
         return start
@@ -191,6 +192,11 @@ def _solve_log_linear(
     if code != CONVERGED and not minimum.valid:
         return start._replace(status=f"failed: {minimum.reason}")
     return _solution(likelihood, minimum, "converged", errors)
+
+
+def _unknown(theta: FloatArray) -> FloatArray:
+    """No MINOS errors: there is no minimum to start from."""
+    return np.full((len(theta), 2), np.nan)
 
 
 def _solution(likelihood: Likelihood, minimum: Minimum, status: str, errors: str) -> _Solution:
@@ -204,7 +210,11 @@ def _solution(likelihood: Likelihood, minimum: Minimum, status: str, errors: str
         minimum.deviance,
         status,
         minimum.hesse,
-        minos_errors(likelihood, minimum) if errors == "minos" and not status.startswith("failed") else None,
+        None
+        if errors != "minos"
+        else minos_errors(likelihood, minimum)
+        if status == "converged"
+        else _unknown(minimum.theta),
     )
 
 

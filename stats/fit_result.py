@@ -198,7 +198,9 @@ class FitResult:
         if wrong:
             msg = f"fit result got keys that differ from the expected ones in {sorted(wrong)}"
             raise InputError(msg)
-        values = {key: np.nan if value is None and key in _NUMBERS else value for key, value in content.items()}
+        values: dict[str, Any] = {
+            key: np.nan if value is None and key in _NUMBERS else value for key, value in content.items()
+        }
         for name in _ARRAYS:
             values[name] = np.array(values[name], dtype=np.float64)
         for name in ("mask", "blinded"):

@@ -103,12 +103,15 @@ class Likelihood:
     def slope(self, theta: FloatArray) -> FloatArray:
         """Gradient of the deviance."""
         mu, jacobian = self.expected(theta)
-        return np.nan_to_num(2.0 * ((1.0 - self.counts / np.maximum(mu, 1e-300)) @ jacobian), posinf=0.0, neginf=0.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            slope = 2.0 * ((1.0 - self.counts / np.maximum(mu, 1e-300)) @ jacobian)
+        return np.nan_to_num(slope, posinf=0.0, neginf=0.0)
 
     def information(self, theta: FloatArray) -> FloatArray:
         """Fisher information of theta."""
         mu, jacobian = self.expected(theta)
-        return np.asarray((jacobian / np.maximum(mu, 1e-300)[:, None]).T @ jacobian)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.nan_to_num((jacobian / np.maximum(mu, 1e-300)[:, None]).T @ jacobian, posinf=1e300)
 
     def conditioning(self, theta: FloatArray) -> float:
         """Ratio of the least to the largest eigenvalue of the information, with its diagonal scaled to one."""
@@ -155,6 +158,13 @@ def whitening(information: FloatArray) -> FloatArray:
     return np.asarray(scale[:, None] * (vectors / np.sqrt(np.maximum(values, FLAT * max(values[-1], 1e-300)))))
 
 
+def root_of(covariance: FloatArray) -> FloatArray:
+    """T with ``T T^T`` the covariance; it is brought to unit diagonal first, since natural parameters differ in scale."""
+    error = np.sqrt(np.maximum(np.diagonal(covariance), 1e-300))
+    values, vectors = np.linalg.eigh(covariance / error[:, None] / error)
+    return np.asarray(error[:, None] * (vectors * np.sqrt(np.maximum(values, FLAT * values[-1]))))
+
+
 def _scaled(information: FloatArray) -> tuple[FloatArray, FloatArray]:
     diagonal = np.diagonal(information)
     scale = 1.0 / np.sqrt(np.maximum(diagonal, max(1e-12 * diagonal.max(), 1e-300)))
@@ -163,16 +173,18 @@ def _scaled(information: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 def _minuit(likelihood: Likelihood, origin: FloatArray, transform: FloatArray) -> Minuit:
     def cost(z: FloatArray) -> float:
-        return likelihood.deviance(origin + transform @ z)
+        with np.errstate(over="ignore", invalid="ignore"):  # Minuit tries points far outside
+            return likelihood.deviance(origin + transform @ z)
 
     def gradient(z: FloatArray) -> FloatArray:
-        return np.asarray(likelihood.slope(origin + transform @ z) @ transform)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(likelihood.slope(origin + transform @ z) @ transform)
 
     engine = Minuit(cost, np.zeros(len(origin)), grad=gradient)
     engine.errordef = Minuit.LEAST_SQUARES
     engine.errors = np.ones(len(origin))
     engine.tol = 0.01  # estimated distance to the minimum below 2e-5 in the deviance
-    engine.print_level = 0
+    engine.print_level = -1  # Minuit would print errors that the status tells
     return engine
 
 
@@ -233,7 +245,7 @@ def minos_errors(likelihood: Likelihood, minimum: Minimum) -> FloatArray:
         Down (negative) and up: where the deviance, minimised over all other parameters, is one above its minimum. NaN
         where it never is, or MINOS failed.
     """
-    white = whitening(np.linalg.inv(minimum.covariance))
+    white = root_of(minimum.covariance)
     errors = np.full((len(minimum.theta), 2), np.nan)
     for k, row in enumerate(likelihood.to_natural @ white):
         length = float(np.linalg.norm(row))
@@ -303,19 +315,19 @@ def _geodesic_step(likelihood: Likelihood, theta: FloatArray, damping: float) ->
     probe = 0.1
     mu, jacobian = likelihood.expected(theta)
     mu = np.maximum(mu, 1e-300)
-    slope = jacobian / mu[:, None]
-    information = slope.T @ jacobian
-    scale = np.diagonal(information)
-    matrix = information + damping * np.diag(np.maximum(scale, 1e-12))
     try:
-        step = np.linalg.solve(matrix, (likelihood.counts - mu) @ slope)
         with np.errstate(all="ignore"):
+            slope = jacobian / mu[:, None]
+            information = slope.T @ jacobian
+            scale = np.diagonal(information)
+            matrix = information + damping * np.diag(np.maximum(scale, 1e-12))
+            step = np.linalg.solve(matrix, (likelihood.counts - mu) @ slope)
             ahead = np.log(likelihood.expected(theta + probe * step)[0] / mu)
             curvature = 2.0 / probe * (ahead / probe - slope @ step)
             correction = -0.5 * np.linalg.solve(matrix, jacobian.T @ curvature)
+            lengths = [np.sqrt(scale @ vector**2) for vector in (correction, step)]
     except np.linalg.LinAlgError:
         return None
-    lengths = [np.sqrt(scale @ vector**2) for vector in (correction, step)]
     return step + correction if lengths[0] <= 0.75 * lengths[1] else None
 
 

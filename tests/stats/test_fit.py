@@ -5,6 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from iminuit import Minuit, cost
 from scipy.integrate import quad
 from scipy.optimize import brentq, minimize
@@ -433,3 +435,66 @@ def test_chi_squares_by_hand(paper_edges, falling):
     assert found["neyman"].chi2 == pytest.approx((((n - mu) ** 2)[n > 0] / n[n > 0]).sum())
     assert found["deviance"].chi2 == pytest.approx(fit.deviance)
     assert found["cms"].ndf == (n > 0).sum() - 3
+
+
+# any spectrum at all
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    counts=st.lists(st.integers(0, 30) | st.just(0), min_size=12, max_size=12),
+    function=st.sampled_from(["dijet2", "dijet4", "dijet6", "ua2", "modexp3", "invpow3"]),
+    errors=st.sampled_from(["hesse", "minos", "fisher"]),
+)
+def test_every_spectrum_of_counts_has_a_result(counts, function, errors):
+    """Zero events, one bin, holes: a state, finite expectations where it is not a failure, and JSON; never an exception."""
+    fit = fit_background((counts, np.geomspace(2800.0, 5200.0, 13)), function=function, errors=errors)
+    assert fit.status.startswith(("converged", "at limit", "failed: "))
+    if fit.ok:
+        assert np.isfinite(fit.expected).all()
+        assert np.isfinite(fit.expected_error).all()
+        assert set(fit.asymmetric) == (set(fit.parameters) if errors == "minos" else set())
+    assert FitResult.from_dict(json.loads(json.dumps(fit.to_dict()))).status == fit.status
+
+
+@pytest.mark.parametrize("function", ["dijet4", "modexp3"])
+def test_scaling_counts_scales_the_fit(paper_edges, falling, function):
+    """Theory: k times the counts give k times the expectation and the deviance, errors relative to it smaller by root k."""
+    counts = np.random.default_rng(7).poisson(2e4 * falling)
+    one, nine = (fit_background((k * counts, paper_edges), function=function) for k in (1, 9))
+    np.testing.assert_allclose(nine.expected, 9 * one.expected, rtol=1e-4)
+    np.testing.assert_allclose(nine.expected_error, 3 * one.expected_error, rtol=0.02)
+    assert nine.deviance == pytest.approx(9 * one.deviance, rel=1e-6)
+    p = one.parameters
+    assert nine.parameters["p0"] == pytest.approx(9 * p["p0"], abs=0.02 * nine.parameter_errors()["p0"])
+
+
+@pytest.mark.parametrize("function", ["dijet4", "modexp3"])
+def test_splitting_bins_hardly_changes_the_fit(paper_edges, falling, function):
+    """Each bin in two, its events divided as the fit says: the same expectation, and the same deviance."""
+    counts = np.random.default_rng(7).poisson(2e4 * falling)
+    coarse = fit_background((counts, paper_edges), function=function)
+    fine_edges = np.sort(np.append(paper_edges, 0.5 * (paper_edges[1:] + paper_edges[:-1])))
+    f = background_function(function)
+    mu = np.array(
+        [quad(lambda m: float(f.density(m, coarse.parameters)), lo, hi)[0] for lo, hi in pairwise(fine_edges)]
+    )
+    share = mu.reshape(-1, 2) / mu.reshape(-1, 2).sum(axis=1, keepdims=True)
+    fine = fit_background(((counts[:, None] * share).ravel(), fine_edges), function=function)
+    np.testing.assert_allclose(fine.expected.reshape(-1, 2).sum(axis=1), coarse.expected, rtol=2e-3)
+    assert fine.deviance == pytest.approx(coarse.deviance, rel=1e-2)
+
+
+def test_spectra_that_cannot_be_fitted_are_refused(paper_edges):
+    for spoiled, message in ((-1.0, "negative or non-finite"), (np.nan, "negative or non-finite")):
+        counts = np.full(30, 5.0)
+        counts[3] = spoiled
+        with pytest.raises(InputError, match=message):
+            fit_background((counts, paper_edges))
+    with pytest.raises(InputError, match="do not increase strictly"):
+        fit_background((np.ones(3), [1000.0, 1200.0, 1100.0, 1300.0]))
+    with pytest.raises(InputError, match="expected 0 < edges <= sqrts"):
+        fit_background((np.ones(14), np.arange(15) * 1000.0))
+    inside = fit_background((np.ones(15), np.arange(16) * 1000.0), fit_range=(2000.0, 12000.0), function="dijet2")
+    assert (inside.edges[0], inside.edges[-1]) == (1000.0, 13000.0)
+    assert inside.mask.sum() == 10
