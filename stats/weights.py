@@ -65,11 +65,13 @@ def pooled_scale(sums: FloatArray, variances: FloatArray) -> FloatArray:
     square = np.concatenate([[0.0], np.cumsum(variances)])
     bins = len(sums)
     scale = np.zeros(bins)
-    for i in range(bins):
-        for reach in range(bins):
-            low, high = max(i - reach, 0), min(i + reach + 1, bins)
-            w, v = weight[high] - weight[low], square[high] - square[low]
-            if (v > 0 and w**2 / v >= POOLED_COUNTS) or high - low == bins:
-                scale[i] = v / w
-                break
+    waiting = np.arange(bins)  # those that need more neighbours, all widened together
+    for reach in range(bins):
+        low, high = np.maximum(waiting - reach, 0), np.minimum(waiting + reach + 1, bins)
+        w, v = weight[high] - weight[low], square[high] - square[low]
+        done = ((v > 0) & (w**2 >= POOLED_COUNTS * v)) | (high - low == bins)
+        scale[waiting[done]] = v[done] / w[done]
+        waiting = waiting[~done]
+        if not waiting.size:
+            break
     return scale

@@ -47,9 +47,15 @@ class _Nodes:
             raise InputError(msg)
 
     def index(self, mass: float) -> int | None:
-        """Position of a mass that is a node, or None."""
-        found = np.flatnonzero(self.values == mass)
-        return int(found[0]) if found.size else None
+        """Position of a mass that is a node, or None.
+
+        Raises
+        ------
+        InputError
+            If the mass lies outside the nodes.
+        """
+        lower = self.lower(mass)
+        return next((index for index in (lower, lower + 1) if self.values[index] == mass), None)
 
     def lower(self, mass: float) -> int:
         """Position of the node below.
@@ -60,6 +66,9 @@ class _Nodes:
             If the mass lies outside the nodes.
         """
         low, high = self.values[0], self.values[-1]
+        if np.ndim(mass):
+            msg = f"got an array of shape {np.shape(mass)} for the mass of a resonance, expected one mass in GeV: use shapes(mass).template(edges)"
+            raise InputError(msg)
         if not low <= mass <= high:
             msg = f"got a resonance of {mass:.6g} GeV outside the masses {low:.6g}..{high:.6g} GeV of the shapes: simulate it"
             raise InputError(msg)
@@ -293,7 +302,7 @@ class InterpolatedShapes:
         InputError
             If the mass lies outside those of the shapes.
         """
-        if mass in self.shapes:
+        if self._nodes.index(mass) is not None:
             return self.shapes[float(mass)]
         row = self._nodes.interpolate(mass, self._table[self._nodes.near(mass)])
         first = next(iter(self.shapes.values()))

@@ -118,6 +118,12 @@ def test_no_extrapolation():
                 interpolation(mass)
 
 
+def test_edges_are_no_mass():
+    shapes = MorphedShapes({m: linear_family(m, SKEWED) for m in MASSES})
+    with pytest.raises(InputError, match=r"shapes\(mass\)\.template\(edges\)"):
+        shapes(np.array([1000.0, 1100.0]))
+
+
 def test_dictionaries_and_back():
     shapes = MorphedShapes({m: linear_family(m, SKEWED) for m in MASSES}, method="moment")
     again = MorphedShapes.from_dict(json.loads(json.dumps(shapes.to_dict())))
