@@ -181,7 +181,7 @@ def cms_chi2(counts: npt.ArrayLike, expected: npt.ArrayLike, parameters: int = 0
     --------
     >>> from resonaut.stats import cms_chi2
     >>> round(cms_chi2([4, 0, 9], [2.0, 1.0, 9.5], 1).chi2, 3)
-    0.875
+    1.106
     """
     n, mu = np.asarray(counts, dtype=np.float64), np.asarray(expected, dtype=np.float64)
     used = n > 0

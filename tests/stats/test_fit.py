@@ -193,10 +193,8 @@ def test_minuit_agrees_with_the_batched_engine(cms_137, function):
         assert slow.parameter_errors()[name] == pytest.approx(error, rel=0.01)
 
 
-@pytest.mark.parametrize("function", ["dijet3", "dijet4"])
-def test_against_the_cost_function_of_iminuit(cms_137, function):
-    """ExtendedBinnedNLL with an integral of its own. In raw parameters its HESSE is 10 % off: it gets ours as units."""
-    fit = fit_background(cms_137, function=function)
+def iminuit_fit(fit, data):
+    """ExtendedBinnedNLL with an integral of its own, in units of our errors: in raw parameters its HESSE is 10 % off."""
     point, weight = np.polynomial.legendre.leggauss(8)
     size = len(fit.parameters)
     scale = np.array([fit.parameters["p0"], *np.ones(size - 1)])
@@ -211,15 +209,34 @@ def test_against_the_cost_function_of_iminuit(cms_137, function):
         inside = (np.exp(log_p0) * (1 - x) ** p1 / x ** (p2 + sum(p3) * np.log(x))) @ weight * 0.5 * np.diff(edges)
         return np.concatenate([[0.0], np.cumsum(inside)])
 
-    nll = cost.ExtendedBinnedNLL(cms_137.values(), fit.edges, integral, name=[f"u{k}" for k in range(size)])
+    nll = cost.ExtendedBinnedNLL(data, fit.edges, integral, name=[f"u{k}" for k in range(size)])
     m = Minuit(nll, *np.full(size, 0.3))
     m.errors = np.ones(size)
     m.migrad()
     m.hesse()
     assert m.valid
+    return m
+
+
+@pytest.mark.parametrize("function", ["dijet3", "dijet4"])
+def test_against_the_cost_function_of_iminuit(cms_137, function):
+    fit = fit_background(cms_137, function=function)
+    m = iminuit_fit(fit, cms_137.values())
     assert m.fval == pytest.approx(fit.deviance, abs=1e-4)
     assert np.abs(m.values).max() < 0.02
-    np.testing.assert_allclose(m.covariance, np.eye(size), atol=0.02)  # the precision of its HESSE
+    np.testing.assert_allclose(m.covariance, np.eye(len(fit.parameters)), atol=0.02)  # the precision of its HESSE
+
+
+def test_weights_against_the_cost_function_of_iminuit(paper_edges, falling):
+    """It has the scaled Poisson distribution too; the bins are full enough to stand for themselves."""
+    rng = np.random.default_rng(3)
+    mass = np.repeat(0.5 * (paper_edges[1:] + paper_edges[:-1]), rng.poisson(2e5 * falling))
+    h = make_spectrum(mass, paper_edges, rng.choice([0.5, 1.5], size=len(mass)))
+    fit = fit_background(h, function="dijet3", weighted=True)
+    m = iminuit_fit(fit, np.stack([h.values(), h.variances()], axis=1))
+    assert m.fval == pytest.approx(fit.deviance, abs=1e-4)
+    assert np.abs(m.values).max() < 0.02
+    np.testing.assert_allclose(m.covariance, np.eye(3), atol=0.02)
 
 
 @pytest.mark.parametrize("function", ["dijet4", "dijet6", "modexp3"])
