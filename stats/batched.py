@@ -16,8 +16,9 @@ and on all cores, and "torch", for spectra by the million on a GPU.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -93,6 +94,15 @@ class BatchFit:
     def ok(self) -> BoolArray:
         """Mask of the spectra whose expected counts can be used."""
         return np.asarray(self.status != FAILED)
+
+    def take(self, rows: npt.NDArray[Any]) -> BatchFit:
+        """Some of the spectra, by mask or by number."""
+        parts = {field.name: getattr(self, field.name)[rows] for field in fields(self) if field.name != "design"}
+        return replace(self, **parts)
+
+    def expected_in(self, bins: BoolArray) -> FloatArray:
+        """Sum of the expected counts over some bins, shape (N,)."""
+        return np.where(self.events > 0, self.design.part(bins).counts(self.theta).sum(axis=1), 0.0)
 
     @cached_property
     def expected(self) -> FloatArray:

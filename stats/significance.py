@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,9 +43,10 @@ from resonaut.stats.regions import Region, fit_region
 from resonaut.stats.spectrum import Spectrum, as_counts, poisson_counts
 from resonaut.stats.windows import Window
 
-__all__ = ("ExcessResult", "LocalPValues", "local_p_value", "local_p_values", "on_off_p_value")
+__all__ = ("ExcessResult", "LocalPValues", "local_p_value", "local_p_values", "local_significances", "on_off_p_value")
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
 ON_OFF_BELOW = 25.0  # events: above, the half-count step of the conservative p-value is below 0.1 standard deviations
 
@@ -221,27 +222,61 @@ def _functions(data: FloatArray, edges: FloatArray, region: Region, function: st
     return [choice.function for choice in choose_functions(data, edges, region.fitted, sqrts=sqrts)]
 
 
+def local_significances(counts: FloatArray, design: Design, region: Region) -> FloatArray:
+    """Signed significance alone, for the toys of a scan: one design serves them all, errors of the fits are not made.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (N, bins)
+    design : Design
+        Of the region's range, the signal region included.
+    region : Region
+        Its blinded bins are the counting cell.
+
+    Returns
+    -------
+    ndarray of shape (N,)
+        NaN where a fit failed.
+    """
+    tests = _Tests.make(counts, design, region)
+    return np.where(tests.usable, tests.z, np.nan)
+
+
+class _Tests(NamedTuple):
+    """Both fits of one window and what they say."""
+
+    free: BatchFit
+    expected: FloatArray
+    p: FloatArray
+    z: FloatArray
+    usable: BoolArray
+
+    @classmethod
+    def make(cls, data: FloatArray, design: Design, region: Region) -> _Tests:
+        observed = data[:, region.blinded].sum(axis=1)
+        free = fit_batch(data, design, region.fitted)
+        null = fit_batch(data, design, region.in_range, starts=region.starts())
+        expected = free.expected_in(region.blinded)
+        q0 = np.maximum(null.deviance - free.deviance, 0.0)
+        z = np.where(observed >= expected, 1.0, -1.0) * np.sqrt(q0)
+        p = special.ndtr(-z)
+        small = np.flatnonzero(expected < ON_OFF_BELOW)
+        if len(small):
+            tau = _exposure_ratio(null.take(small), region)
+            p_small, z_small = on_off_p_value(observed[small], tau * expected[small], tau)
+            # where propagation of errors to tau breaks down (a shape that hardly any event constrains), q0 is the safer one
+            safer = np.abs(z_small) <= np.abs(z[small])
+            p[small[safer]], z[small[safer]] = p_small[safer], z_small[safer]
+        runaway = (free.status == AT_LIMIT) & (expected > 10.0 * (data[:, region.in_range].sum(axis=1) + 1.0))
+        return cls(free, expected, p, z, free.ok & null.ok & ~runaway)
+
+
 def _excess(data: FloatArray, design: Design, region: Region) -> tuple[FloatArray, npt.NDArray[np.int8]]:
     """Rows: expected, its error, p-value, significance; and the status of the sideband fits."""
-    observed = data[:, region.blinded].sum(axis=1)
-    free = fit_batch(data, design, region.fitted)
-    null = fit_batch(data, design, region.in_range, starts=region.starts())
-    expected, error = free.sum_in(region.blinded)
-    q0 = np.maximum(null.deviance - free.deviance, 0.0)
-    z = np.where(observed >= expected, 1.0, -1.0) * np.sqrt(q0)
-    p = special.ndtr(-z)
-    small = expected < ON_OFF_BELOW
-    if small.any():
-        tau = _exposure_ratio(null, region)
-        p_small, z_small = on_off_p_value(observed, tau * expected, tau)
-        # where propagation of errors to tau breaks down (a shape that hardly any event constrains), q0 is the safer one
-        small &= np.abs(z_small) <= np.abs(z)
-        p, z = np.where(small, p_small, p), np.where(small, z_small, z)
-    rows = np.stack([expected, error, p, z])
-    runaway = (free.status == AT_LIMIT) & (expected > 10.0 * (data[:, region.in_range].sum(axis=1) + 1.0))
-    usable = free.ok & null.ok & ~runaway
-    rows[:, ~usable] = np.nan
-    return rows, np.where(usable, free.status, FAILED).astype(np.int8)
+    tests = _Tests.make(data, design, region)
+    rows = np.stack([tests.expected, tests.free.sum_in(region.blinded)[1], tests.p, tests.z])
+    rows[:, ~tests.usable] = np.nan
+    return rows, np.where(tests.usable, tests.free.status, FAILED).astype(np.int8)
 
 
 def _exposure_ratio(null: BatchFit, region: Region) -> FloatArray:
