@@ -66,7 +66,7 @@ def fit_background(
         default.
     errors : str
         "hesse": covariance from Minuit's HESSE. "minos": also asymmetric errors of each physical parameter, the
-        likelihood profiled over the others. "fisher": inverse Fisher information, without Minuit (10 times faster).
+        likelihood profiled over the others. "fisher": inverse Fisher information, without Minuit (four times faster).
     weighted : bool
         The spectrum is a histogram of weights that keeps their squares. Each bin enters as the Poisson count that has the
         same relative error (arXiv:1309.1287); errors are then those of the weighted sample.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import special
 
 __all__ = (
     "ChiSquare",
@@ -100,12 +100,12 @@ def pearson_chi2(
     observed, wanted = np.add.reduceat(n, starts), np.maximum(np.add.reduceat(mu, starts), 1e-300)
     chi2 = float(((observed - wanted) ** 2 / wanted).sum()) if observed.any() or mu.any() else 0.0
     ndf = len(starts) - parameters
-    return ChiSquare(chi2, len(starts), ndf, float(stats.chi2.sf(chi2, ndf)) if ndf > 0 else float("nan"))
+    return ChiSquare(chi2, len(starts), ndf, float(special.chdtrc(ndf, chi2)) if ndf > 0 else float("nan"))
 
 
 def _sum_of_squares(pull: FloatArray, parameters: int) -> ChiSquare:
     chi2, ndf = float((pull**2).sum()), len(pull) - parameters
-    return ChiSquare(chi2, len(pull), ndf, float(stats.chi2.sf(chi2, ndf)) if ndf > 0 else float("nan"))
+    return ChiSquare(chi2, len(pull), ndf, float(special.chdtrc(ndf, chi2)) if ndf > 0 else float("nan"))
 
 
 def deviance_chi2(counts: npt.ArrayLike, expected: npt.ArrayLike, parameters: int = 0) -> ChiSquare:
@@ -119,7 +119,7 @@ def deviance_chi2(counts: npt.ArrayLike, expected: npt.ArrayLike, parameters: in
     """
     value, bins = deviance(counts, expected), int(np.size(counts))
     ndf = bins - parameters
-    return ChiSquare(value, bins, ndf, float(stats.chi2.sf(value, ndf)) if ndf > 0 else float("nan"))
+    return ChiSquare(value, bins, ndf, float(special.chdtrc(ndf, value)) if ndf > 0 else float("nan"))
 
 
 def neyman_chi2(counts: npt.ArrayLike, expected: npt.ArrayLike, parameters: int = 0) -> ChiSquare:
