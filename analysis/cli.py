@@ -33,6 +33,11 @@ class _Group(click.Group):
             for note in getattr(error, "__notes__", []):
                 click.echo(note, err=True)
             sys.exit(1)
+        except OSError as error:  # a folder that cannot be written, a full disk
+            if logging.getLogger().isEnabledFor(logging.DEBUG):
+                raise
+            click.secho(f"{type(error).__name__}: {error}", fg="red", err=True)
+            sys.exit(1)
 
     def resolve_command(self, context: click.Context, args: list[str]) -> Any:
         name = args[0] if args else ""

@@ -44,8 +44,9 @@ def read_range(
         If fewer than six bins do, or they are empty.
     """
     counts, edges = poisson_counts(read_spectrum(spectrum, per_width=per_width, scale=scale))
-    first = 0 if low is None else int(np.searchsorted(edges, low))
-    last = len(edges) - 1 if high is None else int(np.searchsorted(edges, high, side="right")) - 1
+    slack = 1e-9 * edges[-1]  # an edge that was printed and read again is the same edge
+    first = 0 if low is None else int(np.searchsorted(edges, low - slack))
+    last = len(edges) - 1 if high is None else int(np.searchsorted(edges, high + slack, side="right")) - 1
     if last - first < MIN_BINS:
         where = f"between {low} and {high} GeV; " if low is not None or high is not None else ""
         msg = f"a fit needs at least {MIN_BINS} bins, got {max(last - first, 0)} {where}{spectrum} spans {edges[0]:g} to {edges[-1]:g} GeV"

@@ -5,7 +5,7 @@ Windows
 Spectra
     `make_spectrum`, `as_counts`, `read_spectrum`, `write_root`, `write_csv`
 Exchange of results
-    `write_result`, `read_result` (JSON); `write_hepdata`, `read_hepdata` -> `HepDataTable`, `hepdata_tables`, `covariance_table`
+    `write_result`, `read_result` (JSON); `write_hepdata`, `read_hepdata` -> `HepDataTable`, `HepDataColumn`, `hepdata_tables`, `covariance_table`
 Background functions
     `background_function`, `available_functions`, `register_function`, `BackgroundFunction`, `NonLinearFunction`, `DIJET_FAMILY`,
     F-test: `choose_function` -> `FunctionChoice`, `f_test`, `f_test_toys` -> `FTestToys`; spurious signal:
@@ -72,7 +72,7 @@ from resonaut.stats.goodness import (
     poisson_interval,
     poisson_significance,
 )
-from resonaut.stats.hepdata import HepDataTable, read_hepdata
+from resonaut.stats.hepdata import HepDataColumn, HepDataTable, read_hepdata
 from resonaut.stats.hypotests import asymptotic_cls, background_under
 from resonaut.stats.limit_result import LimitResult, MassLimit, mass_limit
 from resonaut.stats.limit_scan import limit_scan
@@ -136,6 +136,7 @@ __all__ = (
     "FunctionChoice",
     "GaussianShape",
     "GlobalPValue",
+    "HepDataColumn",
     "HepDataTable",
     "InterpolatedShapes",
     "LeaveOneOut",

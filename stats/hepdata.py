@@ -22,7 +22,7 @@ import yaml
 from resonaut.errors import InputError, unknown_name
 from resonaut.stats.tables import BinnedTable, bin_edges, centred_edges, unique_names
 
-__all__ = ("HepDataTable", "Variable", "binned_table", "find_table", "read_hepdata", "table_document")
+__all__ = ("HepDataColumn", "HepDataTable", "binned_table", "find_table", "read_hepdata", "table_document")
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -34,7 +34,7 @@ MISSING = "-"  # HEPData's sign for a cell without a number
 
 
 @dataclass(frozen=True, eq=False)
-class Variable:
+class HepDataColumn:
     """One column of a HEPData table.
 
     Attributes
@@ -66,15 +66,15 @@ class HepDataTable:
     Attributes
     ----------
     name, description : str
-    independent, dependent : tuple of Variable
+    independent, dependent : tuple of HepDataColumn
         Of equal length.
     keywords : dict of str to list
         "cmenergies", "observables", "reactions" and "phrases".
     """
 
     name: str
-    independent: tuple[Variable, ...]
-    dependent: tuple[Variable, ...]
+    independent: tuple[HepDataColumn, ...]
+    dependent: tuple[HepDataColumn, ...]
     description: str = ""
     keywords: dict[str, list[Any]] = field(default_factory=dict)
 
@@ -147,7 +147,7 @@ def _table(about: Mapping[str, Any], content: Mapping[str, Any], path: Path) -> 
         raise InputError(msg) from error
 
 
-def _variable(content: Mapping[str, Any]) -> Variable:
+def _variable(content: Mapping[str, Any]) -> HepDataColumn:
     header, cells = content["header"], content["values"]
     qualifiers = {str(q["name"]): q["value"] for q in content.get("qualifiers") or ()}
     values: FloatArray | tuple[str, ...]
@@ -157,7 +157,7 @@ def _variable(content: Mapping[str, Any]) -> Variable:
         values = np.array([_number(cell.get("value", MISSING)) for cell in cells])
         if len(cells) and np.isnan(values).all() and any(cell.get("value") != MISSING for cell in cells):
             values = tuple(str(cell.get("value", "")) for cell in cells)
-    return Variable(str(header["name"]), values, str(header.get("units") or ""), qualifiers, _errors(cells))
+    return HepDataColumn(str(header["name"]), values, str(header.get("units") or ""), qualifiers, _errors(cells))
 
 
 def _errors(cells: list[Mapping[str, Any]]) -> dict[str, FloatArray]:
@@ -249,7 +249,7 @@ def binned_table(table: HepDataTable, source: str) -> BinnedTable:
     return BinnedTable(where, edges, columns, _counts_column(columns), {n: v.units for n, v in pairs}, broken)
 
 
-def _column_names(variables: tuple[Variable, ...]) -> Iterator[str]:
+def _column_names(variables: tuple[HepDataColumn, ...]) -> Iterator[str]:
     """Names of the columns; where several share one, with the qualifiers in which they differ."""
     names = [variable.name for variable in variables]
     for variable in variables:
@@ -283,7 +283,7 @@ def table_document(table: HepDataTable) -> dict[str, Any]:
     }
 
 
-def _plain(variable: Variable) -> dict[str, Any]:
+def _plain(variable: HepDataColumn) -> dict[str, Any]:
     header = {"name": variable.name} | ({"units": variable.units} if variable.units else {})
     cells = [_cell(value) for value in variable.values]
     for label, errors in variable.errors.items():

@@ -67,9 +67,9 @@ def result_to_dict(result: Any, **more: Any) -> Any:
     """
     if isinstance(result, Sequence):
         return [result_to_dict(entry, **more) for entry in result]
-    kinds = result_kinds()
-    kind = _kind(type(result))
-    if kinds.get(kind) is not type(result):
+    kinds, cls = result_kinds(), type(result)
+    kind = _kind(cls)
+    if kinds.get(kind) is not cls:
         msg = f"no kind of result for {type(result).__name__}, expected one of {', '.join(c.__name__ for c in kinds.values())}"
         raise InputError(msg)
     content = result.to_dict() if hasattr(result, "to_dict") else plain(result)

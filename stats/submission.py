@@ -17,7 +17,7 @@ from resonaut.errors import InputError
 from resonaut.files import atomic_path
 from resonaut.stats.bump_result import BumpHunterResult
 from resonaut.stats.fit import FitResult
-from resonaut.stats.hepdata import HepDataTable, Variable, table_document
+from resonaut.stats.hepdata import HepDataColumn, HepDataTable, table_document
 from resonaut.stats.limit_result import LimitResult
 from resonaut.stats.mass_scan import SignificanceScan
 from resonaut.stats.scan import ScanEntry, ScanResult
@@ -160,10 +160,10 @@ def _(result: FitResult) -> tuple[HepDataTable, ...]:
         "Mass spectrum",
         (_bins(result.edges),),
         (
-            Variable("Observed events", result.counts, qualifiers=about),
-            Variable("Expected events", result.expected, qualifiers=about, errors={"fit": result.expected_error}),
-            Variable("Pull", result.pulls(), "s.d.", about),
-            Variable("Bin used in the fit", result.mask.astype(np.float64)),
+            HepDataColumn("Observed events", result.counts, qualifiers=about),
+            HepDataColumn("Expected events", result.expected, qualifiers=about, errors={"fit": result.expected_error}),
+            HepDataColumn("Pull", result.pulls(), "s.d.", about),
+            HepDataColumn("Bin used in the fit", result.mask.astype(np.float64)),
         ),
         f"Observed events and the fit of the background function {result.function}, {_quality(result)}.",
         _energies(result),
@@ -172,8 +172,8 @@ def _(result: FitResult) -> tuple[HepDataTable, ...]:
     errors = np.sqrt(np.maximum(np.diagonal(result.covariance), 0.0))
     parameters = HepDataTable(
         "Fit parameters",
-        (Variable("Parameter", names),),
-        (Variable("Value", values, qualifiers=about, errors={"fit": errors}),),
+        (HepDataColumn("Parameter", names),),
+        (HepDataColumn("Value", values, qualifiers=about, errors={"fit": errors}),),
         f"Parameters of {result.function}; the first is in events/GeV. They are strongly correlated: see their covariance.",
         _energies(result),
     )
@@ -194,8 +194,8 @@ def _energies(result: FitResult) -> dict[str, list[Any]]:
     return {"cmenergies": [result.sqrts]}
 
 
-def _bins(edges: FloatArray) -> Variable:
-    return Variable("Mass", np.stack([edges[:-1], edges[1:]], axis=1), "GeV")
+def _bins(edges: FloatArray) -> HepDataColumn:
+    return HepDataColumn("Mass", np.stack([edges[:-1], edges[1:]], axis=1), "GeV")
 
 
 def covariance_table(
@@ -220,8 +220,8 @@ def covariance_table(
         raise InputError(msg)
     first = tuple(a for a in names for _ in names)
     second = tuple(b for _ in names for b in names)
-    pairs = (Variable("First", first), Variable("Second", second))
-    return HepDataTable(name, pairs, (Variable("Covariance", matrix.ravel()),), description or name)
+    pairs = (HepDataColumn("First", first), HepDataColumn("Second", second))
+    return HepDataTable(name, pairs, (HepDataColumn("Covariance", matrix.ravel()),), description or name)
 
 
 def bin_covariance_table(fit: FitResult) -> HepDataTable:
@@ -233,10 +233,10 @@ def bin_covariance_table(fit: FitResult) -> HepDataTable:
     return HepDataTable(
         "Covariance of the expected events",
         (
-            Variable("First mass", np.repeat(pairs, bins, axis=0), "GeV"),
-            Variable("Second mass", np.tile(pairs, (bins, 1)), "GeV"),
+            HepDataColumn("First mass", np.repeat(pairs, bins, axis=0), "GeV"),
+            HepDataColumn("Second mass", np.tile(pairs, (bins, 1)), "GeV"),
         ),
-        (Variable("Covariance", (shifts @ shifts.T).ravel(), "events^2"),),
+        (HepDataColumn("Covariance", (shifts @ shifts.T).ravel(), "events^2"),),
         f"Covariance of the events expected from {fit.function} in pairs of bins, from the fit.",
         _energies(fit),
     )
@@ -253,7 +253,7 @@ def _(result: ScanResult) -> tuple[HepDataTable, ...]:
         column = functools.partial(_entries, entries, {"Method": method, "Fraction of events kept": cut})
         table = HepDataTable(
             name,
-            (Variable("Signal region", np.array([[e.low, e.high] for e in entries]), "GeV"),),
+            (HepDataColumn("Signal region", np.array([[e.low, e.high] for e in entries]), "GeV"),),
             (
                 column("Local p-value", "local_p"),
                 column("Local significance", "local_significance", "s.d."),
@@ -274,10 +274,10 @@ def _entries(
     units: str = "",
     *,
     error: str = "",
-) -> Variable:
+) -> HepDataColumn:
     values = np.array([getattr(entry, key) for entry in entries], dtype=np.float64)
     errors = {"fit": np.array([getattr(entry, error) for entry in entries])} if error else {}
-    return Variable(name, values, units, about, errors)
+    return HepDataColumn(name, values, units, about, errors)
 
 
 @hepdata_tables.register
@@ -287,9 +287,9 @@ def _(result: SlidingFit) -> tuple[HepDataTable, ...]:
         "Mass spectrum with sliding windows",
         (_bins(result.edges),),
         (
-            Variable("Observed events", result.counts, qualifiers=about),
-            Variable("Expected events", result.expected, qualifiers=about, errors={"fit": result.expected_error}),
-            Variable("Bins on either side in the window", result.half_width.astype(np.float64)),
+            HepDataColumn("Observed events", result.counts, qualifiers=about),
+            HepDataColumn("Expected events", result.expected, qualifiers=about, errors={"fit": result.expected_error}),
+            HepDataColumn("Bins on either side in the window", result.half_width.astype(np.float64)),
         ),
         f"Observed events and the background from fits of {result.function} in windows around each bin.",
         {"cmenergies": [result.sqrts]},
@@ -303,13 +303,13 @@ def _(result: SignificanceScan) -> tuple[HepDataTable, ...]:
     error = {"fit": result.strength_error.ravel()}
     table = HepDataTable(
         "Significance of resonances",
-        (Variable("Mass", masses.ravel(), "GeV"), Variable("Width over mass", widths.ravel())),
+        (HepDataColumn("Mass", masses.ravel(), "GeV"), HepDataColumn("Width over mass", widths.ravel())),
         (
-            Variable(
+            HepDataColumn(
                 "Fitted events", result.strength.ravel(), qualifiers={"Background": result.function}, errors=error
             ),
-            Variable("Local significance", result.significance.ravel(), "s.d."),
-            Variable("Local p-value", result.local_p.ravel()),
+            HepDataColumn("Local significance", result.significance.ravel(), "s.d."),
+            HepDataColumn("Local p-value", result.local_p.ravel()),
         ),
         f"Resonances of each mass and width, fitted together with the background {result.function}.",
         {"cmenergies": [result.sqrts]},
@@ -323,9 +323,11 @@ def _(result: ToyStudy) -> tuple[HepDataTable, ...]:
         "Pulls of the fitted expectation",
         (_bins(result.edges),),
         (
-            Variable("Expected events", result.expected, qualifiers={"Function": result.function, "Toys": result.toys}),
-            Variable("Mean of the pull", result.pull_mean),
-            Variable("Width of the pull", result.pull_width),
+            HepDataColumn(
+                "Expected events", result.expected, qualifiers={"Function": result.function, "Toys": result.toys}
+            ),
+            HepDataColumn("Mean of the pull", result.pull_mean),
+            HepDataColumn("Width of the pull", result.pull_width),
         ),
         f"Fits of {result.toys} pseudo-experiments against the expectation that they were drawn from; {result.failed} failed.",
     )
@@ -335,8 +337,8 @@ def _(result: ToyStudy) -> tuple[HepDataTable, ...]:
     seen = np.isfinite(p_values)
     statistics = HepDataTable(
         "Goodness of fit",
-        (Variable("Statistic", tuple(name for name, use in zip(names, seen, strict=True) if use)),),
-        (Variable("Value in the data", values[seen]), Variable("p-value", p_values[seen])),
+        (HepDataColumn("Statistic", tuple(name for name, use in zip(names, seen, strict=True) if use)),),
+        (HepDataColumn("Value in the data", values[seen]), HepDataColumn("p-value", p_values[seen])),
         f"Statistics of the data with p-values from {result.toys} pseudo-experiments of {result.function}.",
     )
     return pulls, statistics
@@ -349,20 +351,20 @@ def _(result: BumpHunterResult) -> tuple[HepDataTable, ...]:
         "Mass spectrum of the bump hunt",
         (_bins(result.edges),),
         (
-            Variable("Observed events", result.counts, qualifiers=about),
-            Variable("Expected events", result.background, qualifiers=about),
+            HepDataColumn("Observed events", result.counts, qualifiers=about),
+            HepDataColumn("Expected events", result.background, qualifiers=about),
         ),
         f"Observed events and the background ({result.function}) that BumpHunter compares them with.",
     )
     error = {"toys": np.array([result.global_p_error])}
     interval = HepDataTable(
         "Most significant interval",
-        (Variable("Interval", np.array([[result.low, result.high]]), "GeV"),),
+        (HepDataColumn("Interval", np.array([[result.low, result.high]]), "GeV"),),
         (
-            Variable("Observed events", np.array([result.observed]), qualifiers=about),
-            Variable("Expected events", np.array([result.expected]), qualifiers=about),
-            Variable("Local p-value", np.array([result.local_p]), qualifiers=about),
-            Variable("Global p-value", np.array([result.global_p]), qualifiers=about, errors=error),
+            HepDataColumn("Observed events", np.array([result.observed]), qualifiers=about),
+            HepDataColumn("Expected events", np.array([result.expected]), qualifiers=about),
+            HepDataColumn("Local p-value", np.array([result.local_p]), qualifiers=about),
+            HepDataColumn("Global p-value", np.array([result.global_p]), qualifiers=about, errors=error),
         ),
         f"The most significant interval of BumpHunter (arXiv:1101.0390), global p-value from {result.toys} toys.",
     )
@@ -389,10 +391,10 @@ def limit_tables(results: Sequence[LimitResult]) -> tuple[HepDataTable, ...]:
         tables.append(
             HepDataTable(
                 f"Upper limits, {signal}",
-                (Variable("Mass", np.array([r.mass for r in members]), "GeV"),),
+                (HepDataColumn("Mass", np.array([r.mass for r in members]), "GeV"),),
                 (
-                    Variable("Observed limit", observed, unit, about),
-                    Variable("Expected limit", middle, unit, about, errors),
+                    HepDataColumn("Observed limit", observed, unit, about),
+                    HepDataColumn("Expected limit", middle, unit, about, errors),
                 ),
                 f"{100 * cl:g} % CLs upper limits on {signal}, in {unit}; the bands are those of background alone.",
             )

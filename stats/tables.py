@@ -106,7 +106,7 @@ def bin_edges(low: FloatArray, high: FloatArray, source: str) -> FloatArray:
         raise InputError(msg)
     if (high <= low).any():
         first = int((high <= low).argmax())
-        msg = f"{source} bin {first} has the low edge {low[first]:.6g} and the high edge {high[first]:.6g}, expected low < high"
+        msg = f"{source} bin {first} has the low edge {low[first]:.6g} and the high edge {high[first]:.6g}, expected rows of low edge < high edge, count"
         raise InputError(msg)
     if (np.diff(low) <= 0).any():
         first = int((np.diff(low) <= 0).argmax())
@@ -203,7 +203,7 @@ def _whole(events: FloatArray, source: str, *, scaled: bool, unit: str) -> Float
     off = np.abs(events - np.rint(events)) > allowed
     if off.any():
         first = int(off.argmax())
-        what = f"{events[first]:.6g} {unit}".strip()
+        what = f"{events[first]:.9g} {unit}".strip()
         hint = (
             "check per_width and scale"
             if scaled

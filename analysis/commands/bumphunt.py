@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import click
 
 from resonaut.analysis.commands.common import Output, Source, counting, output_options, seed_option, spectrum_options
@@ -46,7 +48,7 @@ def bumphunt(
     from resonaut.stats import bump_hunter
 
     known = read_background(source.name, background, source.edges) if background else None
-    with counting("toys", max(toys, 1)) as progress:
+    with counting("toys", toys) if toys else nullcontext() as progress:
         result = bump_hunter(
             source.spectrum,
             known,

@@ -60,7 +60,8 @@ class Output:
             from resonaut.analysis.plots import save_figure
 
             figure, _ = draw()
-            save_figure((figure, result_to_dict(result, **more)), self.plot)
+            stem = self.plot.with_suffix("") if self.plot.suffix in (".png", ".pdf") else self.plot
+            save_figure((figure, result_to_dict(result, **more)), stem)
         if self.json:
             write_result(self.json, result, **more)
         if self.hepdata:

@@ -250,6 +250,8 @@ def test_every_figure_is_drawn_again_from_its_numbers(tmp_path: Path, name: str)
         (["bumphunt", "SPECTRUM", "--background", ATLAS + ":fit"], "other bins"),
         (["plot", "nowhere.json"], "file not found"),
         (["plot", "YAML"], "not valid JSON"),
+        (["fit", "SPECTRUM", "--json", "/dev/null/fit.json"], "/dev/null"),
+        (["fit", "SPECTRUM", "--blind", "4000", "3000"], "increasing order"),
     ],
 )
 def test_errors_are_one_clear_message(arguments: list[str], expected: str, tmp_path: Path) -> None:

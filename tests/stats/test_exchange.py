@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import uproot
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from resonaut.errors import InputError
 from resonaut.stats import (
     FitResult,
+    HepDataColumn,
+    HepDataTable,
     LimitResult,
     ScanResult,
     bump_hunter,
@@ -26,6 +31,7 @@ from resonaut.stats import (
     scan_windows,
     sliding_windows,
     toy_study,
+    write_csv,
     write_hepdata,
     write_result,
     write_root,
@@ -59,6 +65,27 @@ def complaints(folder: Path) -> list[str]:
     found = [message.message for messages in validator.get_messages().values() for message in messages]
     assert valid == (not found)
     return found
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    counts=st.lists(st.integers(0, 10**9), min_size=1, max_size=12),
+    low=st.floats(1.0, 5000.0),
+    ratios=st.lists(st.floats(1.001, 1.5), min_size=12, max_size=12),
+)
+def test_any_spectrum_survives_every_format(counts: list[int], low: float, ratios: list[float]) -> None:
+    edges = low * np.cumprod([1.0, *ratios[: len(counts)]])
+    with TemporaryDirectory() as folder:
+        write_csv(f"{folder}/s.csv", (counts, edges))
+        write_root(f"{folder}/s.root", {"s": (np.array(counts, dtype=float), edges)})
+        mass = HepDataColumn("Mass", np.stack([edges[:-1], edges[1:]], axis=1), "GeV")
+        write_hepdata(
+            f"{folder}/s", HepDataTable("s", (mass,), (HepDataColumn("Data", np.array(counts, dtype=float)),))
+        )
+        for source in ("s.csv", "s.root:s", "s:s:Data"):
+            back = read_spectrum(f"{folder}/{source}")
+            assert back.values().tolist() == counts
+            assert back.axes[0].edges.tolist() == edges.tolist()
 
 
 def test_the_validator_finds_a_fault(tmp_path: Path, fit: FitResult) -> None:

@@ -108,7 +108,7 @@ def test_columns_go_by_name_or_number(tmp_path: Path) -> None:
         ("1,2,3\n3,4,5\n", "a gap after bin 0: it ends at 2 GeV"),
         ("1,2,3\n1.5,4,5\n", "an overlap after bin 0"),
         ("2,3,3\n1,2,5\n", "bin 1 at 1 GeV after bin 0 at 2 GeV"),
-        ("2,1,3\n", "expected low < high"),
+        ("2,1,3\n", "expected rows of low edge < high edge"),
         ("1,2,3\n2,inf,5\n", "underflow and overflow"),
         ("1,2\n2,3\n3,4\n", "but no counts"),
         ("10,5\n21,3\n30,2\n", "many sets of edges"),
