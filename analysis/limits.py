@@ -17,6 +17,7 @@ from resonaut.analysis.rundir import RunDirectory, Unit
 from resonaut.analysis.spectra import selection_name
 from resonaut.files import digest, read_json, write_json
 from resonaut.stats import (
+    TOYS_BELOW,
     LimitResult,
     ScanInput,
     build_workspace,
@@ -27,7 +28,7 @@ from resonaut.stats import (
 )
 from resonaut.stats.spectrum import poisson_counts
 
-__all__ = ("LimitJob", "events_under", "limit_cuts", "limit_jobs", "limit_stage", "limit_warnings")
+__all__ = ("LimitJob", "limit_cuts", "limit_jobs", "limit_stage", "limit_warnings")
 
 
 Floats = npt.NDArray[np.float64]
@@ -58,28 +59,17 @@ class LimitJob:
         return LimitResult.from_dict(read_json(self.folder / "limit.json"))
 
 
-_ASYMPTOTIC_FROM = 10.0
-
-
-def events_under(mass: float, width: float, counts: Floats, edges: Floats) -> float:
-    """Events within two widths of a mass: what an asymptotic limit rests on."""
-    centres = (edges[1:] + edges[:-1]) / 2
-    return float(counts[np.abs(centres - mass) < 2 * width].sum())
-
-
 def limit_warnings(jobs: Sequence[LimitJob]) -> list[str]:
-    """What a reader of the limits has to know: failed ones, and those in the asymptotic formula's weak spot."""
+    """What a reader of the limits has to know: failed ones, and those that rest on a handful of events."""
     found = []
     if failed := [job for job in jobs if not job.result.ok]:
         found.append(f"{len(failed)} of {len(jobs)} limits failed: {failed[0].result.status}")
     for signal in dict.fromkeys(job.signal for job in jobs):
-        group = [job for job in jobs if job.signal == signal]
-        few = [j for j in group if events_under(j.mass, j.width, j.counts, j.edges) < _ASYMPTOTIC_FROM]
-        if few:
+        if few := [job for job in jobs if job.signal == signal and job.result.method == "toys"]:
             masses = ", ".join(f"{job.mass:.0f}" for job in few)
             found.append(
-                f"limits on {signal} at {masses} GeV rest on fewer than {_ASYMPTOTIC_FROM:g} events, where the asymptotic "
-                "formula is too optimistic: use resonaut.stats.toy_upper_limit"
+                f"limits on {signal} at {masses} GeV rest on fewer than {TOYS_BELOW:g} events, where the asymptotic "
+                "formula is too optimistic: they come from toys"
             )
     return found
 

@@ -86,9 +86,9 @@ def abcd_estimate(counts: Mapping[str, float], *, closure: float = 0.0) -> AbcdE
     --------
     >>> found = abcd_estimate({"A": 12, "B": 100, "C": 200, "D": 2000})
     >>> round(found.expected, 2), round(found.error_high, 2), round(found.error_low, 2)
-    (10.0, 1.34, 1.18)
+    (10.0, 1.33, 1.17)
     """
-    a, b, c, d = _regions(counts, "counts")
+    a, b, c, d = _regions(counts, "counts").tolist()
     _check_relative("closure", closure)
     if d <= 0:
         msg = f"ABCD got {d:g} events in region D, expected at least one: widen it"

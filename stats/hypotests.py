@@ -38,17 +38,30 @@ def asymptotic_cls(q: npt.ArrayLike, q_asimov: npt.ArrayLike) -> FloatArray:
 
 
 def background_under(background: npt.ArrayLike, signal: npt.ArrayLike) -> float:
-    """Background events under a signal: each bin counts by the height of the signal in it, 1 at its highest bin.
+    r"""Background events that a test for a signal rests on.
 
-    For one bin this is its background, for a Gaussian what lies in 2.5 standard deviations around the peak.
+    The test is close to a sum over events with weights :math:`w = \ln(1 + s/b)`. A sum of that kind has the skewness
+    of a Poisson count of :math:`(\sum w^2 b)^3 / (\sum w^3 b)^2` events, which is what this returns: for one bin its
+    background, for a Gaussian that of some two standard deviations around the peak. A long tail of the signal over a
+    large background does not count, as it does not help to see the signal.
+
+    Parameters
+    ----------
+    background : array_like of shape (bins,)
+        Expected events.
+    signal : array_like of shape (bins,)
+        Signal events at the strength of interest, such as the expected limit.
 
     Examples
     --------
-    >>> background_under([5.0, 4.0, 3.0], [0.0, 2.0, 1.0])
-    5.5
+    >>> round(background_under([5.0], [3.0]), 6)
+    5.0
+    >>> round(background_under([1e6, 5.0, 4.0], [2.0, 3.0, 3.0]), 1)
+    8.8
     """
-    template = np.asarray(signal, dtype=np.float64)
-    return float((np.asarray(background) * template).sum() / template.max())
+    b, s = np.maximum(np.asarray(background, dtype=np.float64), 1e-12), np.asarray(signal, dtype=np.float64)
+    weight = np.log1p(np.maximum(s, 0.0) / b)
+    return float((weight**2 * b).sum() ** 3 / (weight**3 * b).sum() ** 2)
 
 
 def tail_fraction(sample: FloatArray, value: float) -> float:
@@ -89,10 +102,9 @@ class Hypotests:
         self.centre = null.nuisance[0]
         self.asimov = model.expected(np.zeros(1), null.nuisance)[0][0]
 
-    @property
-    def background(self) -> float:
-        """Events expected under the signal."""
-        return background_under(self.asimov, self.model.signal)
+    def background(self, strength: float) -> float:
+        """Events that a test for this signal strength rests on, see `background_under`."""
+        return background_under(self.asimov, strength * self.model.signal)
 
     def __call__(self, strength: FloatArray) -> FloatArray:
         """CLs of shape (6, strengths): five expected, then observed."""

@@ -51,7 +51,7 @@ class LimitResult:
     method : str
         "asymptotic" or "toys".
     background : float
-        Events expected under the signal, see `resonaut.stats.background_under`.
+        Events expected under the signal at the expected limit, see `resonaut.stats.background_under`.
     error : float
         Standard deviation of `observed` from the number of toys; 0 for asymptotic limits.
     """

@@ -40,7 +40,7 @@ FloatArray = npt.NDArray[np.float64]
 
 AGREEMENT = 0.05  # relative, of pyhf's CLs with ours before it is reported
 
-TOYS_BELOW = 10.0
+TOYS_BELOW = 5.0
 """Events expected under the signal (see `background_under`) below which ``method="auto"`` throws toys."""
 
 
@@ -262,7 +262,7 @@ def limit_of_model(
     cl, method, toys, seed, name
         As in `upper_limit`.
     background : float, optional
-        Events that decide about the method; those expected under the signal by default.
+        Events elsewhere that a limit rests on as well, such as those of control regions.
 
     Raises
     ------
@@ -276,7 +276,7 @@ def limit_of_model(
             f"no upper limit for {name}: CLs = {1 - cl:.3g} was not bracketed; check the template against the spectrum"
         )
         raise FitError(msg)
-    under = tests.background if background is None else background
+    under = min(tests.background(limits[2]), np.inf if background is None else background)
     if method == "asymptotic" or (method == "auto" and under >= TOYS_BELOW):
         if under < TOYS_BELOW:
             logger.warning(

@@ -29,6 +29,7 @@ __all__ = ("WEAK_CONSTRAINT", "Profile", "SignalModel")
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+IndexArray = npt.NDArray[np.int64]
 
 WEAK_CONSTRAINT = 30.0  # standard deviations of the fit per unit of the constraint: adds 0.1 % of information
 TOLERANCE = 1e-10
@@ -156,10 +157,34 @@ class SignalModel:
         return self._maximise(data, np.broadcast_to(mu, (n,)), centre, start, free=False)
 
     def maximum(
-        self, counts: FloatArray, centre: FloatArray | None = None, *, start: FloatArray | None = None
+        self,
+        counts: FloatArray,
+        centre: FloatArray | None = None,
+        *,
+        start: FloatArray | None = None,
+        guess: float = 0.0,
     ) -> Profile:
-        """Maximum over the nuisances and a signal strength >= 0."""
+        """Maximum over the nuisances and a signal strength >= 0.
+
+        Parameters
+        ----------
+        counts, centre, start
+            As in `profile`.
+        guess : float
+            A strength near which most maxima are expected: they are then found in one fit instead of two.
+        """
         data = np.atleast_2d(counts)
+        if guess <= 0:
+            return self._from_zero(data, centre, start)
+        found = self._maximise(data, np.full(len(data), guess), centre, start, free=True)
+        again = np.flatnonzero(~found.converged | (found.strength < 0.01 * guess))
+        if len(again):
+            shape = (len(data), self.nuisances)
+            parts = [None if part is None else np.broadcast_to(part, shape)[again] for part in (centre, start)]
+            _replace(found, again, self._from_zero(data[again], *parts))
+        return found
+
+    def _from_zero(self, data: FloatArray, centre: FloatArray | None, start: FloatArray | None) -> Profile:
         null = self.profile(data, np.zeros(len(data)), centre, start=start)
         background, unit = (np.maximum(part, TINY) for part in self.expected(np.ones(len(data)), null.nuisance))
         score = ((data / background - 1.0) * unit).sum(axis=1)
@@ -171,8 +196,7 @@ class SignalModel:
         middle = None if centre is None else np.broadcast_to(centre, null.nuisance.shape)[rising]
         free = self._maximise(data[rising], first, middle, null.nuisance[rising], free=True)
         better = free.twice_nll < null.twice_nll[rising]
-        for name in ("twice_nll", "strength", "nuisance", "converged"):
-            getattr(null, name)[rising[better]] = getattr(free, name)[better]
+        _replace(null, rising[better], free, better)
         return null
 
     def twice_nll(self, counts: FloatArray, strength: float, nuisance: FloatArray) -> float:
@@ -213,6 +237,11 @@ class SignalModel:
 
         in_threads(work, _slices(n))
         return Profile(value, mu, x, converged)
+
+
+def _replace(found: Profile, rows: IndexArray, other: Profile, which: BoolArray | slice = slice(None)) -> None:
+    for name in ("twice_nll", "strength", "nuisance", "converged"):
+        getattr(found, name)[rows] = getattr(other, name)[which]
 
 
 def _slices(rows: int) -> list[slice]:

@@ -130,6 +130,8 @@ def _pair(name: str, pair: tuple[FloatArray, FloatArray], edges: FloatArray) -> 
 
 def events_of(shape: Any, edges: FloatArray) -> Any:
     """Events in each bin of a shape object or a function of the edges; anything else is returned as it is."""
+    if isinstance(shape, Signal):
+        return shape
     if isinstance(shape, TemplateMaker):
         return shape.template(edges)
     return shape(edges) if callable(shape) and not hasattr(shape, "axes") else shape

@@ -91,7 +91,7 @@ class ToyTests:
         auxiliary[:, constrained] = rng.normal(
             nuisance[0, constrained], width[constrained], size=(self.toys, int(constrained.sum()))
         )
-        return _Sample(counts, auxiliary, self.model.maximum(counts, auxiliary, start=nuisance))
+        return _Sample(counts, auxiliary, self.model.maximum(counts, auxiliary, start=nuisance, guess=strength))
 
     def tails(self, strength: float) -> tuple[FloatArray, FloatArray]:
         """p-values with signal and without, each of shape (6,): five expected, then observed."""
@@ -132,8 +132,8 @@ def toy_limits(
     toys, seed : int
     """
     tests = ToyTests(model, counts, toys=toys, seed=seed)
-    one = 1.0 / model.signal.sum()  # the strength of one event; the limit is never below that of 3 events
-    low, high = 0.7 * min(guess.min(), 2.0 * one), 1.5 * max(guess.max(), 3.0 * one)
+    three = 3.0 / model.signal.sum()  # no limit is below three events, -ln(0.05), whatever the asymptotic formula says
+    low, high = 0.8 * max(guess.min(), three), 1.3 * max(guess.max(), 1.2 * three)
     grid = list(np.geomspace(low, high, POINTS))
     tails = [tests.tails(strength) for strength in grid]
     for _ in range(EXTENSIONS):
@@ -155,26 +155,34 @@ def _crossing(x: FloatArray, p: FloatArray, q: FloatArray, alpha: float, toys: i
     above = np.flatnonzero(cls > alpha)
     if not len(above) or above[-1] + 1 >= len(x):
         return float("nan"), float("nan")
+    k = int(above[-1])
     # CLs falls: what lies behind the bracket is used as far as it is near, and where toys are left to count
     near = (np.abs(np.log(cls / alpha)) < np.log(NEAR)) & (p * toys > 3.0)
-    near[above[-1] : above[-1] + 2] = True
-    u = np.log(x[near] / x[above[-1]])
-    weight = 1.0 / np.sqrt((1.0 - p[near]) / (toys * p[near]) + 1e-6)
-    order = 2 if near.sum() > 3 else 1
-    design = np.stack([u**k for k in range(order + 1)], axis=1) * weight[:, None]
-    target = np.log(cls[near] / alpha) * weight
-    coefficients = np.linalg.lstsq(design, target, rcond=None)[0]
-    fine = np.linspace(min(0.0, u.min()), u.max(), 2001)
-    curve = sum(c * fine**k for k, c in enumerate(coefficients))
-    below = np.flatnonzero((np.asarray(curve)[:-1] > 0) & (np.asarray(curve)[1:] <= 0))
-    middle = np.log(x[above[-1] + 1] / x[above[-1]]) / 2.0
-    at = float(fine[below[np.abs(fine[below] - middle).argmin()]]) if len(below) else float(middle)
-    powers = np.array([at**k for k in range(order + 1)])
-    slope = float(sum(k * c * at ** (k - 1) for k, c in enumerate(coefficients) if k))
-    shared = (1.0 - q[above[-1]]) / (toys * q[above[-1]])  # background toys are the same at all strengths
-    variance = float(powers @ np.linalg.pinv(design.T @ design) @ powers) + shared
-    strength = float(x[above[-1]] * np.exp(at))
-    return strength, strength * float(np.sqrt(variance)) / max(abs(slope), 1e-3)
+    near[k : k + 2] = True
+    u = (x[near] - x[k]) / (x[k + 1] - x[k])  # ln CLs is close to a parabola in the strength
+    variance = (1.0 - p[near]) / (toys * p[near]) + 1e-4
+    design = np.stack([u**power for power in range(min(3, int(near.sum())))], axis=1) / np.sqrt(variance)[:, None]
+    target = np.log(cls[near] / alpha)
+    coefficients = np.linalg.lstsq(design, target / np.sqrt(variance), rcond=None)[0]
+    at, slope = _falls_to_zero(coefficients, np.log(cls[k : k + 2] / alpha))
+    powers = at ** np.arange(len(coefficients))
+    shared = (1.0 - q[k]) / (toys * q[k])  # background toys are the same at all strengths
+    error = np.sqrt(float(powers @ np.linalg.pinv(design.T @ design) @ powers) + shared) / max(abs(slope), 1e-3)
+    step = float(x[k + 1] - x[k])
+    return float(x[k]) + at * step, float(error) * step
+
+
+def _falls_to_zero(coefficients: FloatArray, bracket: FloatArray) -> tuple[float, float]:
+    """Where a polynomial falls through zero within one step of the bracket from 0 to 1, and its slope there."""
+    derivative = np.polynomial.polynomial.polyder(coefficients)
+    roots = np.roots(coefficients[::-1])
+    slopes = np.polynomial.polynomial.polyval(roots.real, derivative)
+    good = (np.abs(roots.imag) < 1e-9) & (roots.real > -1.0) & (roots.real < 2.0) & (slopes < 0)
+    if good.any():
+        best = int(np.flatnonzero(good)[np.abs(roots.real[good] - 0.5).argmin()])
+        return float(roots.real[best]), float(slopes[best])
+    slope = float(bracket[1] - bracket[0])
+    return float(-bracket[0] / slope), slope
 
 
 def toy_cls(
