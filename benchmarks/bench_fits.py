@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from iminuit import Minuit
+from iminuit.cost import ExtendedBinnedNLL
 from scipy.special import kl_div
 
 from resonaut.files import write_json
@@ -26,6 +27,7 @@ from resonaut.stats import (
     fit_background,
     fit_batch,
     gaussian_template,
+    global_p_value,
     limit_scan,
     local_p_values,
     log_edges,
@@ -96,7 +98,9 @@ def against_minuit(toys: int, loops: int, repeats: int) -> dict[str, object]:
     time_o, minima_o, valid_o = minuit_loop([orthonormal(n) for n in some], theta, np.full(4, 1e-3))
     start = np.array(list(fit.parameters.values()))
     time_p, minima_p, valid_p = minuit_loop([physical(n) for n in some], start, np.abs(start) * 0.01)
-    lowest = np.minimum.reduce([batch.deviance[:loops], minima_o, minima_p])
+    cost = [ExtendedBinnedNLL(n, fit.edges, _cumulative(raw, weights)) for n in some]
+    time_b, minima_b, valid_b = minuit_loop(cost, start, np.abs(start) * 0.01)
+    lowest = np.minimum.reduce([batch.deviance[:loops], minima_o, minima_p, minima_b])
     return {
         "spectrum": "CMS 137/fb binning, 42 bins, 6.6 million events, 4 parameters",
         "toys_batched": toys,
@@ -116,6 +120,80 @@ def against_minuit(toys: int, loops: int, repeats: int) -> dict[str, object]:
             "invalid": loops - valid_p,
             **_excess(minima_p - lowest),
         },
+        "minuit_extended_binned_nll": {
+            "microseconds_per_fit": time_b * 1e6,
+            "invalid": loops - valid_b,
+            **_excess(minima_b - lowest),
+        },
+        "ratio_to_minuit_orthonormal": time_o / seconds,
+        "ratio_to_minuit_physical": time_p / seconds,
+        "ratio_to_extended_binned_nll": time_b / seconds,
+        "max_delta_2nll_to_minuit_orthonormal": float(np.abs(batch.deviance[:loops] - minima_o).max()),
+    }
+
+
+def _cumulative(raw: np.ndarray, weights: np.ndarray) -> Callable[..., np.ndarray]:
+    """Scaled cumulative of the same bin integrals, as iminuit's built-in cost wants it."""
+
+    def scaled_cdf(_edges: np.ndarray, p0: float, p1: float, p2: float, p3: float) -> np.ndarray:
+        bins = (p0 * np.exp(raw[..., 1:] @ np.array([p1, p2, p3])) * weights).sum(axis=1)
+        return np.concatenate([[0.0], np.cumsum(bins)])
+
+    return scaled_cdf
+
+
+def signal_fits(toys: int, repeats: int) -> dict[str, float]:
+    """Background and signal together, of free and of positive strength."""
+    fit = fit_background(read_spectrum(TABLE))
+    data = np.random.default_rng(2).poisson(fit.expected, size=(toys, len(fit.expected))).astype(float)
+    design = Design.build("dijet4", fit.edges, importance=fit.expected)
+    template = gaussian_template(3000.0, 100.0, fit.edges)
+    modes: dict[str, dict[str, bool]] = {"free": {}, "positive": {"positive": True}}
+    return {
+        f"{name}_microseconds": best_time(lambda mode=mode: fit_batch(data, design, signal=template, **mode), repeats)
+        / toys
+        * 1e6
+        for name, mode in modes.items()
+    }
+
+
+def whole_scan(toys: int) -> dict[str, float]:
+    """Wall time of the global p-value: every toy through 21 blinded windows, two fits in each, on all cores."""
+    edges = log_edges(2800.0, 5200.0, 30)
+    fit = fit_background((1e5 * np.exp(-0.2 * np.arange(30)) * 0.18, edges))
+    windows = sliding_windows(edges)
+    os.environ["OMP_NUM_THREADS"] = str(os.cpu_count())
+    global_p_value(fit, windows, 2.5, toys=100)
+    start = time.perf_counter()
+    found = global_p_value(fit, windows, 2.5, toys=toys)
+    seconds = time.perf_counter() - start
+    os.environ["OMP_NUM_THREADS"] = "1"
+    return {
+        "toys": toys,
+        "windows": len(windows),
+        "seconds": seconds,
+        "global_p": found.global_p,
+        "failed": found.failed,
+    }
+
+
+def torch_backend(toys: int) -> dict[str, object]:
+    """The torch backend on the device that it picks, against the compiled one on one thread."""
+    import torch
+
+    fit = fit_background(read_spectrum(TABLE))
+    data = np.random.default_rng(3).poisson(fit.expected, size=(toys, len(fit.expected))).astype(float)
+    design = Design.build("dijet4", fit.edges, importance=fit.expected)
+    fit_batch(data[:100], design, backend="torch")
+    start = time.perf_counter()
+    other = fit_batch(data, design, backend="torch")
+    seconds = time.perf_counter() - start
+    ours = fit_batch(data, design)
+    return {
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "toys": toys,
+        "microseconds_per_fit": seconds / toys * 1e6,
+        "max_delta_2nll_to_numpy": float(np.abs(ours.deviance - other.deviance).max()),
     }
 
 
@@ -179,6 +257,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--toys", type=int, default=5000)
     parser.add_argument("--loops", type=int, default=300, help="toys for the loops over Minuit")
+    parser.add_argument("--scan-toys", type=int, default=100_000, help="toys of the whole scan")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/fits.json")
     options = parser.parse_args()
@@ -186,13 +265,17 @@ def main() -> None:
         "machine": machine(),
         "fits": against_minuit(options.toys, options.loops, options.repeats),
         "local_p_values": p_values(options.toys // 2, options.repeats),
+        "signal_fits": signal_fits(options.toys, options.repeats),
+        "whole_scan": whole_scan(options.scan_toys),
+        "torch": torch_backend(options.toys),
         "limits": limits(),
     }
     write_json(options.output, result)
     fits = result["fits"]
-    for name in ("batched", "minuit_orthonormal", "minuit_physical"):
+    for name in fits:  # type: ignore[attr-defined]
         print(name, fits[name])  # type: ignore[index]
-    print("limits", result["limits"])
+    for name in ("signal_fits", "whole_scan", "torch", "limits"):
+        print(name, result[name])
 
 
 if __name__ == "__main__":

@@ -299,7 +299,10 @@ def _result(
 ) -> BatchFit:
     events = batch.events
     empty = (events == 0) & (batch.used > 0).any(axis=1) & (batch.mode < FREE)
-    status[empty], numbers[empty, :2] = AT_LIMIT, 0.0
+    held = (batch.strengths[:, None] * batch.signals * batch.used).sum(
+        axis=1
+    )  # all that a spectrum without events expects
+    status[empty], numbers[empty, :2] = AT_LIMIT, 2.0 * held[empty, None]
     deviance, null_deviance = np.maximum(numbers[:, :2], 0.0).T
     return BatchFit(
         batch.design, theta, information, deviance, status, iterations, events, numbers[:, 2].copy(), null_deviance

@@ -99,6 +99,15 @@ def test_held_strength_scans_the_likelihood_of_the_free_fit(falling):
     np.testing.assert_allclose(held.deviance[[0, 2]] - held.deviance[1], 1.0, atol=0.02)
 
 
+@pytest.mark.parametrize("backend", ["numpy", "torch:cpu"])
+def test_no_events_and_a_held_signal(backend):
+    """Nothing seen where three are expected: -2 ln L is 6, and the background is none."""
+    design = Design.build("dijet3", EDGES)
+    fit = fit_batch(np.zeros(30), design, signal=SIGNAL, strength=3.0, backend=backend)
+    assert fit.deviance[0] == pytest.approx(6.0 * SIGNAL.sum())
+    assert fit.expected.sum() == 0
+
+
 def test_one_spectrum_and_many_templates(falling):
     counts = np.random.default_rng(7).poisson(3e4 * falling).astype(float)
     design = Design.build("dijet3", EDGES, importance=falling)
