@@ -68,7 +68,7 @@ def minuit_loop(
     minima, valid = [], 0
     begin = time.process_time()
     for cost in costs:
-        m = Minuit(cost, start)
+        m = Minuit(cost, *start) if isinstance(cost, ExtendedBinnedNLL) else Minuit(cost, start)
         m.errordef = Minuit.LEAST_SQUARES
         m.errors = errors
         m.migrad()
