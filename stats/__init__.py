@@ -5,7 +5,8 @@ Windows
 Spectra
     `make_spectrum`, `as_counts`, `read_spectrum`, `write_root`, `write_csv`
 Exchange of results
-    `write_result`, `read_result` (JSON); `write_hepdata`, `read_hepdata` -> `HepDataTable`, `HepDataColumn`, `hepdata_tables`, `covariance_table`
+    `write_result`, `read_result` (JSON); `write_hepdata`, `read_hepdata` -> `HepDataTable`, `HepDataColumn`, `hepdata_tables`,
+    `covariance_table`
 Background functions
     `background_function`, `available_functions`, `register_function`, `BackgroundFunction`, `NonLinearFunction`, `DIJET_FAMILY`,
     F-test: `choose_function` -> `FunctionChoice`, `f_test`, `f_test_toys` -> `FTestToys`; spurious signal:

@@ -27,8 +27,7 @@ def _limits(results: Sequence[LimitResult], title: str) -> Drawn:
     if len(signals) != 1 or len(units) > 1:
         msg = f"got limits on {', '.join(signals)} in {', '.join(sorted(units))}: expected one signal and unit in a figure"
         raise InputError(msg)
-    unit = {"events": "signal events"}.get(results[0].unit, results[0].unit)
-    return draw_limits(results, title=title, subtitle=signals[0], unit=unit)
+    return draw_limits(results, title=title, subtitle=signals[0])
 
 
 _DRAW = {
