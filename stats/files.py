@@ -13,7 +13,6 @@ from typing import Any
 import hist
 import numpy as np
 import numpy.typing as npt
-import uproot
 
 from resonaut.errors import InputError, unknown_name
 from resonaut.files import atomic_path, read_json
@@ -164,6 +163,8 @@ def _read_pyhf(path: Path, pattern: str, edges: npt.ArrayLike | None) -> hist.Hi
 
 def _read_root(path: Path, name: str, *, fractional: bool) -> hist.Hist:
     _existing(path)
+    import uproot  # with awkward behind it, it takes longer than reading a table
+
     try:
         with uproot.open(path) as file:
             missing = file.file.fEND - path.stat().st_size
@@ -237,6 +238,8 @@ def write_root(path: str | os.PathLike[str], histograms: Mapping[str, Spectrum |
         Names in the file; "folder/name" makes folders. A fit becomes a folder with "observed", "expected" (its bin
         errors are those of the fit), "expected_up" and "expected_down" (one standard deviation).
     """
+    import uproot
+
     contents: dict[str, Any] = {}
     for name, content in histograms.items():
         if isinstance(content, FitResult):
