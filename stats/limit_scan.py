@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,10 +176,11 @@ class _Store:
         self.one_file = path is not None and path.suffix == ".json"
         self.content: dict[str, Any] = {}
         if path is not None and self.one_file and path.exists():
-            self.content = read_json(path)
-            if not isinstance(self.content, dict):
+            content = read_json(path)
+            if not isinstance(content, dict):
                 msg = f"{path} is not a cache of limits: expected an object with a limit for each key"
                 raise InputError(msg)
+            self.content = content
 
     def get(self, key: str) -> LimitResult | None:
         if self.path is None:
@@ -197,11 +198,3 @@ class _Store:
             write_json(self.path, self.content)
         else:
             write_json(self.path / f"{key}.json", result.to_dict())
-
-
-def curve(results: Sequence[LimitResult]) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Masses (n,), observed (n,) and expected (n, 5) limits, in the order of the masses."""
-    ordered = sorted(results, key=lambda result: result.mass)
-    mass = np.array([result.mass for result in ordered])
-    observed = np.array([result.observed for result in ordered])
-    return mass, observed, np.array([result.expected for result in ordered]).reshape(len(ordered), 5)

@@ -34,7 +34,7 @@ IndexArray = npt.NDArray[np.int64]
 WEAK_CONSTRAINT = 30.0  # standard deviations of the fit per unit of the constraint: adds 0.1 % of information
 TOLERANCE = 1e-10
 THREAD_ROWS = 500  # spectra below which a second thread does not pay
-TINY = 1e-300
+TINY = 1e-100  # its square is still a number
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ class SignalModel:
     @property
     def directions(self) -> int:
         """Number of background directions."""
-        return self.modes.shape[1]
+        return int(self.modes.shape[1])
 
     @property
     def nuisances(self) -> int:

@@ -7,6 +7,7 @@ import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,7 +54,7 @@ def read_workspace(
     InputError
         If a file or a patch is missing or cannot be used.
     """
-    workspace = _read(path)
+    workspace: dict[str, Any] = _read(path)
     if patchset is None and patch is None:
         return workspace
     try:
@@ -230,7 +231,7 @@ def pyhf_limit(
             known[log_strength] = np.append(expected, observed)
         return float(np.log(max(known[log_strength][row], 1e-12) / (1.0 - cl)))
 
-    limits = [_root(lambda x, row=row: distance(x, row), float(np.log(guess)), known) for row in (2, 0, 1, 3, 4, 5)]
+    limits = [_root(partial(distance, row=row), float(np.log(guess)), known) for row in (2, 0, 1, 3, 4, 5)]
     median, *rest = limits
     expected = (rest[0], rest[1], median, rest[2], rest[3])
     return LimitResult(name, float("nan"), rest[4], expected, "strength", float("nan"), cl, 1.0 - cl, "converged", "")

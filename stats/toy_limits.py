@@ -83,7 +83,8 @@ class ToyTests:
         # a stream for each strength: what is drawn at one does not depend on which others were tried
         rng = np.random.default_rng([self.seed, *np.array([strength], dtype=np.float64).view(np.uint32).tolist()])
         nuisance = self.model.profile(self.counts, strength, start=self.data.best.nuisance).nuisance
-        total = np.maximum(sum(self.model.expected(strength, nuisance))[0], 0.0)
+        background, events = self.model.expected(strength, nuisance)
+        total = np.maximum((background + events)[0], 0.0)
         counts = rng.poisson(total, size=(self.toys, len(total))).astype(np.float64)
         width = np.sqrt(1.0 / np.maximum(self.model.precision, 1e-300))
         constrained = width < 0.5 * WEAK_CONSTRAINT
@@ -229,4 +230,5 @@ def toy_upper_limit(spectrum: Spectrum, signal: SignalLike, **options: Unpack[Li
     """`upper_limit` from toys, whatever the number of events; see there."""
     from resonaut.stats.limits import upper_limit  # which itself takes toys where they are needed
 
-    return upper_limit(spectrum, signal, **{**options, "method": "toys"})
+    options["method"] = "toys"
+    return upper_limit(spectrum, signal, **options)

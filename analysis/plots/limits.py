@@ -92,9 +92,8 @@ def _band(axes: Any, limits: Sequence[LimitResult]) -> None:
     axes.fill_between(mass, low2, high2, color=TWO_SIGMA, label=r"Expected $\pm 2\sigma$", zorder=1, linewidth=0)
     thrown = np.array([r.method == "toys" for r in limits])
     if thrown.any() and not thrown.all():
-        axes.plot(
-            mass[thrown], observed[thrown], "o", color="white", markersize=2, zorder=6, label="(white: from toys)"
-        )
+        hollow = {"color": "white", "markeredgecolor": "black", "markersize": 4}
+        axes.plot(mass[thrown], observed[thrown], "o", **hollow, zorder=6, label="Observed, from toys")
 
 
 def _theory(axes: Any, limits: Sequence[LimitResult], name: str, theory: Theory, colour: str) -> dict[str, Any]:
