@@ -41,7 +41,7 @@ def read_spectrum(
         - ``"table.csv"`` or ``"table.csv:column"`` (.csv, .txt, .dat, .tsv): the columns low, high, count in GeV, separated by
           commas, semicolons, tabs or spaces; without a column the first one after the edges. Header and comment lines are
           allowed. Columns go by name or by number from 1, the edges not counted.
-        - ``"table.yaml"``, ``"submission.yaml:table"``, ``"submission.yaml:table:column"``, or the folder of a submission:
+        - ``"table.yaml"`` (or .json), ``"submission.yaml:table"``, ``"submission.yaml:table:column"``, or the folder of a submission:
           HEPData. Tables and columns go by name or number; with no column, the observed events are found or asked for.
         - ``"workspace.json:channel"``: the observed events of a channel of a pyhf workspace; a pattern such as ``bin*`` joins
           channels. Needs `edges`.
@@ -72,9 +72,9 @@ def read_spectrum(
     (7533435, 1100.0)
     """
     path, kind, selector = _split_source(os.fspath(source))
-    if kind == "json":
+    if kind == "json" and not _is_hepdata(path):
         return _read_pyhf(path, selector, edges)
-    if kind not in _TEXT and kind != "yaml":
+    if kind == "root":
         return _read_root(path, selector, fractional=fractional)
     if kind in _TEXT:
         table, column = read_text_table(_existing(path)), selector or None
@@ -137,6 +137,12 @@ def _existing(path: Path) -> Path:
         msg = f"file not found: {path}"
         raise InputError(msg)
     return path
+
+
+def _is_hepdata(path: Path) -> bool:
+    """HEPData takes data files as JSON too."""
+    content = read_json(_existing(path))
+    return isinstance(content, dict) and "independent_variables" in content
 
 
 def _read_pyhf(path: Path, pattern: str, edges: npt.ArrayLike | None) -> hist.Hist:

@@ -54,7 +54,7 @@ class BinnedTable:
     broken: dict[str, str] = field(default_factory=dict)
 
     def pick(self, column: str | None) -> str:
-        """Name of a column given by name or number (from 1), or the default one.
+        """Name of a column given by name, by what its name has in square brackets, or by number (from 1); or the default one.
 
         Raises
         ------
@@ -69,7 +69,8 @@ class BinnedTable:
             return self.default
         if column in self.columns:
             return column
-        same = [name for name in names if name.casefold() == column.casefold()]
+        wanted = column.casefold()
+        same = [name for name in names if name.casefold() == wanted or name.casefold().endswith(f"[{wanted}]")]
         if len(same) == 1:
             return same[0]
         if column.isdigit() and 1 <= int(column) <= len(names):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -221,6 +222,35 @@ def test_columns_that_share_a_name_are_told_by_their_qualifiers(tmp_path: Path) 
     )
     (tmp_path / "t.yaml").write_text(qualified)
     same(f"{tmp_path}/t.yaml:Data [8000]")
+
+
+@pytest.mark.parametrize("suffix", ["yaml", "json"])
+def test_the_layout_in_which_atlas_published_its_spectrum(tmp_path: Path, published_data: Path, suffix: str) -> None:
+    """HEPData ins1759712, table 2: both columns have one name and differ in a qualifier; numbers as 4.05992e+06."""
+    source = f"{published_data}/atlas_139ifb_inclusive_mjj.csv"
+    edges = read_spectrum(source).axes[0].edges.tolist()
+    columns = {
+        "Observed": read_spectrum(source).values(),
+        "Fit": read_spectrum(f"{source}:fit", fractional=True).values(),
+    }
+    dependent = [
+        {
+            "header": {"name": "high mass q*"},
+            "qualifiers": [
+                {"name": "Number of Events", "value": name},
+                {"name": "SQRT(S)", "units": "TeV", "value": 13},
+            ],
+            "values": [{"value": f"{value:.6e}"} for value in values],
+        }
+        for name, values in columns.items()
+    ]
+    bins = [{"high": high, "low": low} for low, high in itertools.pairwise(edges)]
+    mass = {"header": {"name": "$m_{jj}$", "units": "GeV"}, "values": bins}
+    path = tmp_path / f"HEPData-ins1759712-v1-Table_2.{suffix}"
+    path.write_text(json.dumps({"dependent_variables": dependent, "independent_variables": [mass]}))
+    assert read_spectrum(path).values().tolist() == columns["Observed"].tolist()
+    assert read_spectrum(f"{path}:observed").values().tolist() == columns["Observed"].tolist()
+    assert read_spectrum(f"{path}:high mass q* [Fit]", fractional=True).values().tolist() == columns["Fit"].tolist()
 
 
 def test_channels_of_a_workspace(tmp_path: Path) -> None:
