@@ -1,6 +1,6 @@
 """Do limits at 95 % CLs cover, and from how many events on are the asymptotic ones right?
 
-Run with ``OMP_NUM_THREADS=1 python benchmarks/bench_coverage.py``; writes benchmarks/results/coverage.json (some 5
+Run with ``OMP_NUM_THREADS=1 python benchmarks/bench_coverage.py``; writes benchmarks/results/coverage.json (some 3
 minutes). The spectrum is a falling one of 30 bins, 2.8 to 5.2 TeV, the signal a Gaussian of 120 GeV at 3.5 TeV, and the
 background function is fitted again in every pseudo-experiment. A limit covers where CLs at the true signal is at least
 0.05, so that CLs at the truth is all that has to be found.
@@ -85,10 +85,10 @@ def asimov_limits(background: float, toys: int) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--experiments", type=int, default=1000, help="of the asymptotic limits, at each point")
-    parser.add_argument("--toy-experiments", type=int, default=120)
-    parser.add_argument("--toys", type=int, default=600, help="in each of those")
-    parser.add_argument("--limit-toys", type=int, default=4000, help="of the limits themselves")
+    parser.add_argument("--experiments", type=int, default=400, help="of the asymptotic limits, at each point")
+    parser.add_argument("--toy-experiments", type=int, default=80)
+    parser.add_argument("--toys", type=int, default=300, help="in each of those")
+    parser.add_argument("--limit-toys", type=int, default=2000, help="of the limits themselves")
     options = parser.parse_args()
     limits = [asimov_limits(b, options.limit_toys) for b in (0.1, 0.5, 2.0, 5.0, 30.0)]
     for row in limits:
