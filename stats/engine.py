@@ -40,7 +40,8 @@ NO_SIGNAL, FIXED, FREE, POSITIVE = 0, 1, 2, 3
 MAX_ITERATIONS = 60
 MAX_HALVINGS = 20
 MAX_LOG_STEP = 4.0  # largest rise of ln f in one step: keeps exp() and the first steps tame
-TOLERANCE = 1e-12  # expected further gain in 2 ln L
+TOLERANCE = 1e-10  # gain in 2 ln L of the last step
+FINEST = 1e-12  # the same where that step is not taken
 TRUSTED = 0.5  # steps that change ln f by less are taken without looking, for as long as gains fall
 FALLING = 1e-4  # of the gain before: the information of an earlier point is still good
 SLOW = 0.02  # a fit that still gains this little in 2 ln L per step, at the last one, runs towards infinity
@@ -57,7 +58,8 @@ class Tables(NamedTuple):
     Attributes
     ----------
     basis : ndarray of shape (parameters + 1, nodes * bins)
-        Basis functions at the first nodes of all bins, the second nodes, ...; the last row is the logarithm of the weights.
+        Basis functions at the first nodes of all bins, the second nodes, ... (four); the last row is the logarithm of the
+        weights.
     cell : int64 ndarray of shape (bins,)
         Cell of each bin.
     centre : ndarray of shape (parameters + 1, cells)
@@ -86,19 +88,19 @@ def _expect(
     for j in range(value.size):
         value[j] = basis[parameters, j]
     for k in range(parameters):
+        coefficient = x[k]
         for j in range(value.size):
-            value[j] += x[k] * basis[k, j]
+            value[j] += coefficient * basis[k, j]
     exponentials(value, shifted, shifted_bits)
+    strength, two, three = x[parameters], 2 * bins, 3 * bins
     for c in range(signal.size):
-        cells[MU, c] = offset[c] + x[parameters] * signal[c]
+        cells[MU, c] = offset[c] + strength * signal[c]
     if signal.size == bins:
-        for first in range(0, value.size, bins):
-            for b in range(bins):
-                cells[MU, b] += value[first + b]
+        for b in range(bins):
+            cells[MU, b] += (value[b] + value[b + bins]) + (value[b + two] + value[b + three])
     else:
-        for first in range(0, value.size, bins):
-            for b in range(bins):
-                cells[MU, cell[b]] += value[first + b]
+        for b in range(bins):
+            cells[MU, cell[b]] += (value[b] + value[b + bins]) + (value[b + two] + value[b + three])
 
 
 @summing_kernel
@@ -107,19 +109,20 @@ def _differentiate(
 ) -> None:
     """Derivatives of the expected events at the point of the last `_expect`; the strength's is the signal."""
     parameters, bins = len(basis) - 1, cell.size
+    two, three = 2 * bins, 3 * bins
     for k in range(parameters):
-        for j in range(value.size):
-            product[j] = value[j] * basis[k, j]
-        for c in range(signal.size):
-            jacobian[k, c] = 0.0
+        for b in range(bins):
+            product[b] = (value[b] * basis[k, b] + value[b + bins] * basis[k, b + bins]) + (
+                value[b + two] * basis[k, b + two] + value[b + three] * basis[k, b + three]
+            )
         if signal.size == bins:
-            for first in range(0, value.size, bins):
-                for b in range(bins):
-                    jacobian[k, b] += product[first + b]
+            for b in range(bins):
+                jacobian[k, b] = product[b]
         else:
-            for first in range(0, value.size, bins):
-                for b in range(bins):
-                    jacobian[k, cell[b]] += product[first + b]
+            for c in range(signal.size):
+                jacobian[k, c] = 0.0
+            for b in range(bins):
+                jacobian[k, cell[b]] += product[b]
     for c in range(signal.size):
         jacobian[parameters, c] = signal[c]
 
@@ -141,14 +144,13 @@ def _gradient(
     parameters, bins = len(basis) - 1, cell.size
     for c in range(counts.size):
         cells[RESIDUAL, c] = (counts[c] / max(cells[MU, c], TINY) - 1.0) * used[c]
-    if counts.size == bins:
-        for first in range(0, value.size, bins):
-            for b in range(bins):
-                product[first + b] = value[first + b] * cells[RESIDUAL, b]
-    else:
-        for first in range(0, value.size, bins):
-            for b in range(bins):
-                product[first + b] = value[first + b] * cells[RESIDUAL, cell[b]]
+    two, three = 2 * bins, 3 * bins
+    for b in range(bins):
+        weight = cells[RESIDUAL, b if counts.size == bins else cell[b]]
+        product[b] = value[b] * weight
+        product[b + bins] = value[b + bins] * weight
+        product[b + two] = value[b + two] * weight
+        product[b + three] = value[b + three] * weight
     for k in range(parameters):
         total = 0.0
         for j in range(value.size):
@@ -268,11 +270,13 @@ def _solve(p: int, factor: FloatArray, vectors: FloatArray) -> float:
 def _largest_change(centre: FloatArray, vectors: FloatArray, cells: FloatArray) -> float:
     """Largest change of ln f in any cell by the step, up or down; the changes stay in row RATIO."""
     count = centre.shape[1]
+    step = vectors[STEP, 0]
     for c in range(count):
-        cells[RATIO, c] = vectors[STEP, 0] * centre[0, c]
+        cells[RATIO, c] = step * centre[0, c]
     for k in range(1, len(centre) - 1):
+        step = vectors[STEP, k]
         for c in range(count):
-            cells[RATIO, c] += vectors[STEP, k] * centre[k, c]
+            cells[RATIO, c] += step * centre[k, c]
     largest = 0.0
     for c in range(count):
         largest = max(largest, abs(cells[RATIO, c]))
@@ -400,13 +404,19 @@ def _maximise(
             else:
                 _gradient(counts, used, signal, p, basis, cell, value, shifted, cells, vectors)
             gain = _solve(p, factor, vectors)
-            change = _largest_change(centre, vectors, cells)
+            change = _largest_change(centre, vectors, cells) if gain > 1e-3 else 0.0
             if fresh or (gain <= FALLING * before and change <= TRUSTED):
                 break
             fresh = True
         if not np.isfinite(gain):
             return FAILED, iteration, np.nan
-        if stuck or (fresh and gain < TOLERANCE):
+        if fresh and gain < TOLERANCE and p == last and not stuck:
+            if not known:
+                deviance = _deviance(counts, used, cells, bits)
+            for k in range(p):  # so small a step is exact, and changes nothing else by as much as rounding does
+                vectors[X, k] += vectors[STEP, k]
+            return CONVERGED, iteration, deviance - gain
+        if stuck or (fresh and gain < FINEST):
             done = not stuck or gain < 1e-6 + 100.0 * rounding
             # a signal that would make the expectation negative stops at that limit
             state = CONVERGED if done else AT_LIMIT if p > last else FAILED
@@ -428,7 +438,7 @@ def _maximise(
         fresh = (
             check
             or iteration == MAX_ITERATIONS - 2
-            or (gain if before == np.inf else gain * min(gain / before, 1.0)) < TOLERANCE
+            or (gain if before == np.inf else gain * min(gain / before, 1.0)) < (TOLERANCE if p == last else FINEST)
         )
         before = gain
     return FAILED, MAX_ITERATIONS, np.nan

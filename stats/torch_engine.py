@@ -17,6 +17,7 @@ from resonaut.stats.engine import (
     AT_LIMIT,
     CONVERGED,
     FAILED,
+    FINEST,
     FIXED,
     FLAT_INFORMATION,
     FREE,
@@ -27,7 +28,6 @@ from resonaut.stats.engine import (
     ROUNDING,
     SLOW,
     TINY,
-    TOLERANCE,
 )
 from resonaut.stats.problem import Fits, Problem
 
@@ -180,8 +180,8 @@ class _Fits:
             step = _solve(information, score)
             gain = (step * score).sum(1)
             status[left] = torch.where(gain < SLOW, AT_LIMIT, FAILED)
-            status[left[gain < TOLERANCE]] = CONVERGED
-            go = (gain >= TOLERANCE) & torch.isfinite(gain)
+            status[left[gain < FINEST]] = CONVERGED
+            go = (gain >= FINEST) & torch.isfinite(gain)
             if not bool(go.any()):
                 break
             part, left, step, gain = part.take(go), left[go], part.shorten(step, mu)[go], gain[go]
