@@ -73,7 +73,7 @@ from resonaut.stats.goodness import (
     poisson_interval,
     poisson_significance,
 )
-from resonaut.stats.hepdata import HepDataColumn, HepDataTable, read_hepdata
+from resonaut.stats.hepdata import HepDataColumn, HepDataTable, covariance_table, read_hepdata
 from resonaut.stats.hypotests import asymptotic_cls, background_under
 from resonaut.stats.limit_result import LimitResult, MassLimit, mass_limit
 from resonaut.stats.limit_scan import limit_scan
@@ -104,7 +104,7 @@ from resonaut.stats.sliding_signals import SlidingScan, sliding_bump_hunter, sli
 from resonaut.stats.sliding_studies import SlidingComparison, SlidingToys, compare_with_one_fit, sliding_toys
 from resonaut.stats.spectrum import as_counts, make_spectrum
 from resonaut.stats.spurious import SpuriousRanking, SpuriousSignal, choose_by_spurious_signal, spurious_signal
-from resonaut.stats.submission import covariance_table, hepdata_tables, write_hepdata
+from resonaut.stats.submission import hepdata_tables, write_hepdata
 from resonaut.stats.toy_limits import toy_cls, toy_upper_limit
 from resonaut.stats.toy_study import ToyStudy, draw_toys, toy_study
 from resonaut.stats.toys import GlobalPValue, ToyGoodness, global_p_value, toy_goodness

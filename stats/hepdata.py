@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,15 @@ import yaml
 from resonaut.errors import InputError, unknown_name
 from resonaut.stats.tables import BinnedTable, bin_edges, centred_edges, unique_names
 
-__all__ = ("HepDataColumn", "HepDataTable", "binned_table", "find_table", "read_hepdata", "table_document")
+__all__ = (
+    "HepDataColumn",
+    "HepDataTable",
+    "binned_table",
+    "covariance_table",
+    "find_table",
+    "read_hepdata",
+    "table_document",
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -309,3 +317,29 @@ def _error(label: str, error: Any) -> dict[str, Any] | None:
     if np.ndim(error):
         return {"asymerror": {"plus": float(error[1]), "minus": float(error[0])}, "label": label}
     return {"symerror": float(error), "label": label}
+
+
+def covariance_table(
+    names: Sequence[str], covariance: npt.ArrayLike, *, name: str = "Covariance", description: str = ""
+) -> HepDataTable:
+    """A covariance matrix as a table of all pairs.
+
+    Parameters
+    ----------
+    names : sequence of str
+    covariance : array_like of shape (names, names)
+    name, description : str
+
+    Raises
+    ------
+    InputError
+        If the shape does not fit.
+    """
+    matrix = np.asarray(covariance, dtype=np.float64)
+    if matrix.shape != (len(names), len(names)):
+        msg = f"covariance_table got shape {matrix.shape} for {len(names)} names"
+        raise InputError(msg)
+    first = tuple(a for a in names for _ in names)
+    second = tuple(b for _ in names for b in names)
+    pairs = (HepDataColumn("First", first), HepDataColumn("Second", second))
+    return HepDataTable(name, pairs, (HepDataColumn("Covariance", matrix.ravel()),), description or name)

@@ -17,7 +17,7 @@ from resonaut.errors import InputError
 from resonaut.files import atomic_path
 from resonaut.stats.bump_result import BumpHunterResult
 from resonaut.stats.fit import FitResult
-from resonaut.stats.hepdata import HepDataColumn, HepDataTable, table_document
+from resonaut.stats.hepdata import HepDataColumn, HepDataTable, covariance_table, table_document
 from resonaut.stats.limit_result import LimitResult
 from resonaut.stats.mass_scan import SignificanceScan
 from resonaut.stats.scan import ScanEntry, ScanResult
@@ -25,7 +25,7 @@ from resonaut.stats.sliding import SlidingFit
 from resonaut.stats.tables import unique_names
 from resonaut.stats.toy_study import ToyStudy
 
-__all__ = ("covariance_table", "hepdata_tables", "write_hepdata")
+__all__ = ("hepdata_tables", "write_hepdata")
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -196,32 +196,6 @@ def _energies(result: FitResult) -> dict[str, list[Any]]:
 
 def _bins(edges: FloatArray) -> HepDataColumn:
     return HepDataColumn("Mass", np.stack([edges[:-1], edges[1:]], axis=1), "GeV")
-
-
-def covariance_table(
-    names: Sequence[str], covariance: npt.ArrayLike, *, name: str = "Covariance", description: str = ""
-) -> HepDataTable:
-    """A covariance matrix as a table of all pairs.
-
-    Parameters
-    ----------
-    names : sequence of str
-    covariance : array_like of shape (names, names)
-    name, description : str
-
-    Raises
-    ------
-    InputError
-        If the shape does not fit.
-    """
-    matrix = np.asarray(covariance, dtype=np.float64)
-    if matrix.shape != (len(names), len(names)):
-        msg = f"covariance_table got shape {matrix.shape} for {len(names)} names"
-        raise InputError(msg)
-    first = tuple(a for a in names for _ in names)
-    second = tuple(b for _ in names for b in names)
-    pairs = (HepDataColumn("First", first), HepDataColumn("Second", second))
-    return HepDataTable(name, pairs, (HepDataColumn("Covariance", matrix.ravel()),), description or name)
 
 
 def bin_covariance_table(fit: FitResult) -> HepDataTable:
