@@ -65,6 +65,7 @@ def main(verbose: int) -> None:
     # Their warnings are about fonts and the like; nothing that a reader of a search can act on.
     for noisy in ("matplotlib", "numba", "fsspec", "asyncio", "PIL", "fontTools"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    logging.getLogger("resonaut.compiled").setLevel(logging.INFO)  # its one line explains half a minute of silence
 
 
 def _tell(report: Path) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
+from numba.core import event
 
 __all__ = ("fused_kernel", "in_threads", "kernel", "summing_kernel", "thread_count")
+
+logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,3 +56,21 @@ def in_threads(function: Callable[[T], R], items: Iterable[T], threads: int | No
         return [function(item) for item in todo]
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(function, todo))
+
+
+class _Announce(event.Listener):  # type: ignore[misc]  # numba has no types
+    """Says once in a process that it is compiling: a first use takes half a minute, and silence looks like a hang."""
+
+    said = False
+
+    def on_start(self, event: Any) -> None:
+        """The first compilation of a kernel of ours."""
+        if not self.said and event.data["dispatcher"].py_func.__module__.startswith("resonaut."):
+            logger.info("compiling, once after an installation: up to half a minute")
+            self.said = True
+
+    def on_end(self, event: Any) -> None:
+        """Nothing to say."""
+
+
+event.register("numba:compile", _Announce())
