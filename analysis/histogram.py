@@ -22,7 +22,7 @@ from resonaut.stats import (
     read_spectrum,
     write_root,
 )
-from resonaut.stats.files import sibling_source
+from resonaut.stats.exchange.files import sibling_source
 from resonaut.stats.spectrum import poisson_counts
 
 __all__ = ("limits_of_histogram", "read_background", "read_range", "scan_masses", "write_toys")
@@ -122,7 +122,7 @@ def limits_of_histogram(
 
 
 def write_toys(path: Path, histogram: Histogram, toys: int, *, function: str, sqrts: float, seed: int) -> None:
-    """Write the toys of `resonaut.stats.toy_study`: .npz (counts, edges, expected), .root (a TH1D each) or .csv (a column each).
+    """Write the toys of `resonaut.stats.studies.toy_study`: .npz (counts, edges, expected), .root (a TH1D each) or .csv (a column each).
 
     Raises
     ------

@@ -19,9 +19,9 @@ import numpy as np
 from resonaut.errors import ResonautError
 from resonaut.files import write_json
 from resonaut.stats import Channel, fit_background, gaussian_template, log_edges, upper_limit
-from resonaut.stats.channels import signal_model
-from resonaut.stats.hypotests import Hypotests
-from resonaut.stats.toy_limits import ToyTests
+from resonaut.stats.limits.channels import signal_model
+from resonaut.stats.limits.hypotests import Hypotests
+from resonaut.stats.limits.toy_limits import ToyTests
 
 ROOT = Path(__file__).parents[1]
 EDGES = log_edges(2800.0, 5200.0, 30)

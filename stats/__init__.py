@@ -41,18 +41,29 @@ pyhf
 
 from __future__ import annotations
 
-from resonaut.stats.abcd import AbcdEstimate, abcd_estimate, abcd_limit, abcd_workspace
-from resonaut.stats.batched import BatchFit, fit_batch
-from resonaut.stats.bump_power import BumpPower, bump_power
-from resonaut.stats.bump_result import BumpHunterResult
-from resonaut.stats.bumphunter import bump_hunter
-from resonaut.stats.channels import Channel
-from resonaut.stats.choice import FTestToys, FunctionChoice, choose_function, f_test, f_test_toys
-from resonaut.stats.combination import CombinedExcess, combine_folds, combine_p_values
-from resonaut.stats.design import Design
-from resonaut.stats.envelope import Envelope, EnvelopeToys, envelope_toys, profile_envelope
-from resonaut.stats.files import read_spectrum, write_csv, write_root
-from resonaut.stats.fit import FitResult, fit_background
+from resonaut.stats.engine.batched import BatchFit, fit_batch
+from resonaut.stats.engine.design import Design
+from resonaut.stats.excesses.bump_power import BumpPower, bump_power
+from resonaut.stats.excesses.bump_result import BumpHunterResult
+from resonaut.stats.excesses.bumphunter import bump_hunter
+from resonaut.stats.excesses.combination import CombinedExcess, combine_folds, combine_p_values
+from resonaut.stats.excesses.mass_scan import SignificanceScan, significance_scan, toy_significances
+from resonaut.stats.excesses.scan import ScanEntry, ScanInput, ScanResult, scan, scan_windows
+from resonaut.stats.excesses.significance import (
+    ExcessResult,
+    LocalPValues,
+    local_p_value,
+    local_p_values,
+    on_off_p_value,
+)
+from resonaut.stats.excesses.toys import GlobalPValue, ToyGoodness, global_p_value, toy_goodness
+from resonaut.stats.excesses.trials import TrialsResult, asimov_trials, euler_characteristic, gross_vitells, upcrossings
+from resonaut.stats.exchange.files import read_spectrum, write_csv, write_root
+from resonaut.stats.exchange.hepdata import HepDataColumn, HepDataTable, covariance_table, read_hepdata
+from resonaut.stats.exchange.results import read_result, write_result
+from resonaut.stats.exchange.submission import hepdata_tables, write_hepdata
+from resonaut.stats.fits.choice import FTestToys, FunctionChoice, choose_function, f_test, f_test_toys
+from resonaut.stats.fits.fit import FitResult, fit_background
 from resonaut.stats.functions import (
     DEFAULT_SQRTS,
     DIJET_FAMILY,
@@ -73,16 +84,15 @@ from resonaut.stats.goodness import (
     poisson_interval,
     poisson_significance,
 )
-from resonaut.stats.hepdata import HepDataColumn, HepDataTable, covariance_table, read_hepdata
-from resonaut.stats.hypotests import asymptotic_cls, background_under
-from resonaut.stats.limit_result import LimitResult, MassLimit, mass_limit
-from resonaut.stats.limit_scan import limit_scan
-from resonaut.stats.limits import TOYS_BELOW, combined_limit, upper_limit
-from resonaut.stats.linearity import SignalInjection, signal_injection
-from resonaut.stats.mass_scan import SignificanceScan, significance_scan, toy_significances
-from resonaut.stats.pyhf_models import pyhf_cls, pyhf_limit, pyhf_p0, pyhf_toy_cls, read_workspace
-from resonaut.stats.results import read_result, write_result
-from resonaut.stats.scan import ScanEntry, ScanInput, ScanResult, scan, scan_windows
+from resonaut.stats.limits.abcd import AbcdEstimate, abcd_estimate, abcd_limit, abcd_workspace
+from resonaut.stats.limits.channels import Channel
+from resonaut.stats.limits.hypotests import asymptotic_cls, background_under
+from resonaut.stats.limits.limit_result import LimitResult, MassLimit, mass_limit
+from resonaut.stats.limits.limit_scan import limit_scan
+from resonaut.stats.limits.pyhf_models import pyhf_cls, pyhf_limit, pyhf_p0, pyhf_toy_cls, read_workspace
+from resonaut.stats.limits.toy_limits import toy_cls, toy_upper_limit
+from resonaut.stats.limits.upper_limits import TOYS_BELOW, combined_limit, upper_limit
+from resonaut.stats.limits.workspace import MODIFIER_SETTINGS, build_workspace, combined_workspace, write_workspace
 from resonaut.stats.shapes import (
     BreitWignerShape,
     CrystalBallShape,
@@ -97,20 +107,16 @@ from resonaut.stats.shapes import (
     fit_shape,
     leave_one_out,
 )
-from resonaut.stats.signals import Signal, gaussian_template, shape_variations
-from resonaut.stats.significance import ExcessResult, LocalPValues, local_p_value, local_p_values, on_off_p_value
-from resonaut.stats.sliding import SlidingFit, sliding_fit
-from resonaut.stats.sliding_signals import SlidingScan, sliding_bump_hunter, sliding_scan
-from resonaut.stats.sliding_studies import SlidingComparison, SlidingToys, compare_with_one_fit, sliding_toys
+from resonaut.stats.shapes.signals import Signal, gaussian_template, shape_variations
 from resonaut.stats.spectrum import as_counts, make_spectrum
-from resonaut.stats.spurious import SpuriousRanking, SpuriousSignal, choose_by_spurious_signal, spurious_signal
-from resonaut.stats.submission import hepdata_tables, write_hepdata
-from resonaut.stats.toy_limits import toy_cls, toy_upper_limit
-from resonaut.stats.toy_study import ToyStudy, draw_toys, toy_study
-from resonaut.stats.toys import GlobalPValue, ToyGoodness, global_p_value, toy_goodness
-from resonaut.stats.trials import TrialsResult, asimov_trials, euler_characteristic, gross_vitells, upcrossings
+from resonaut.stats.studies.envelope import Envelope, EnvelopeToys, envelope_toys, profile_envelope
+from resonaut.stats.studies.linearity import SignalInjection, signal_injection
+from resonaut.stats.studies.sliding import SlidingFit, sliding_fit
+from resonaut.stats.studies.sliding_signals import SlidingScan, sliding_bump_hunter, sliding_scan
+from resonaut.stats.studies.sliding_studies import SlidingComparison, SlidingToys, compare_with_one_fit, sliding_toys
+from resonaut.stats.studies.spurious import SpuriousRanking, SpuriousSignal, choose_by_spurious_signal, spurious_signal
+from resonaut.stats.studies.toy_study import ToyStudy, draw_toys, toy_study
 from resonaut.stats.windows import Window, log_edges, sliding_windows
-from resonaut.stats.workspace import MODIFIER_SETTINGS, build_workspace, combined_workspace, write_workspace
 
 __all__ = (
     "DEFAULT_SQRTS",

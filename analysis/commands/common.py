@@ -54,7 +54,7 @@ class Output:
     def save(self, result: Any, draw: Callable[[], Any], **more: Any) -> None:
         """Write what was asked for; `more` is kept beside the result in the JSON, and beside the figure."""
         from resonaut.stats import write_hepdata, write_result
-        from resonaut.stats.results import result_to_dict
+        from resonaut.stats.exchange.results import result_to_dict
 
         if self.plot:
             from resonaut.analysis.plots import save_figure

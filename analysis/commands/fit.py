@@ -33,7 +33,7 @@ def fit(source: Source, errors: str, blind: tuple[float, float] | None, toys: in
     resonaut fit HEPData-1.yaml:"Table 1" --function dijet5 --toys 1000
     """
     from resonaut.stats import Window, fit_background, toy_goodness
-    from resonaut.stats.fit import require_fit
+    from resonaut.stats.fits.fit import require_fit
 
     edges = source.edges
     window = Window(*blind, min(edges[0], blind[0] - 1.0), max(edges[-1], blind[1] + 1.0)) if blind else None

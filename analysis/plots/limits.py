@@ -11,7 +11,7 @@ import numpy as np
 from resonaut.analysis.plots.canvas import COLOURS, Drawn, label_experiment, style
 from resonaut.errors import InputError
 from resonaut.stats import LimitResult, mass_limit
-from resonaut.stats.limit_result import Theory, theory_values
+from resonaut.stats.limits.limit_result import Theory, theory_values
 
 __all__ = ("draw_limits",)
 

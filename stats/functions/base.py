@@ -2,7 +2,7 @@ r"""What a background function is, and the registry of their names.
 
 A smoothly falling spectrum is described by a density ``f(m)`` in events per GeV, with ``x = m / sqrt(s)``. Most functions
 of the field are *log-linear*, ``f = p0 exp(sum_k p_k t_k(x))``: their Poisson likelihood is that of a generalised linear
-model, which `resonaut.stats.batched` fits thousands at a time. The others are fitted one spectrum at a time.
+model, which `resonaut.stats.engine.batched` fits thousands at a time. The others are fitted one spectrum at a time.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import pytest
 
 from resonaut.errors import FitError, InputError
 from resonaut.stats import AbcdEstimate, abcd_estimate, abcd_limit, abcd_workspace, pyhf_cls
-from resonaut.stats.abcd import _model
+from resonaut.stats.limits.abcd import _model
 
 COUNTS = {"A": 14.0, "B": 120.0, "C": 210.0, "D": 2100.0}
 SIGNAL = {"A": 10.0, "B": 4.0, "C": 6.0, "D": 2.0}

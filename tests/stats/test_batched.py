@@ -9,7 +9,7 @@ from scipy.special import kl_div
 
 from resonaut.errors import InputError
 from resonaut.stats import Design, fit_batch, log_edges
-from resonaut.stats.batched import AT_LIMIT, CONVERGED
+from resonaut.stats.engine.batched import AT_LIMIT, CONVERGED
 
 EDGES = log_edges(2800.0, 5200.0, 30)
 

@@ -12,11 +12,11 @@ from scipy import special, stats
 
 from resonaut.errors import ConfigError, InputError
 from resonaut.stats import gaussian_template
-from resonaut.stats.bump_power import BumpPower, bump_power
-from resonaut.stats.bump_result import BumpHunterResult
-from resonaut.stats.bumphunter import bump_hunter
-from resonaut.stats.bumpscan import all_intervals, intervals, most_significant
-from resonaut.stats.tails import half_deviance, minus_log_tail, squared_significance
+from resonaut.stats.excesses.bump_power import BumpPower, bump_power
+from resonaut.stats.excesses.bump_result import BumpHunterResult
+from resonaut.stats.excesses.bumphunter import bump_hunter
+from resonaut.stats.excesses.bumpscan import all_intervals, intervals, most_significant
+from resonaut.stats.excesses.tails import half_deviance, minus_log_tail, squared_significance
 
 
 @pytest.fixture(scope="module")

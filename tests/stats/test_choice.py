@@ -6,7 +6,7 @@ from scipy import stats
 
 from resonaut.errors import ConfigError, InputError
 from resonaut.stats import FTestToys, choose_function, f_test, f_test_toys, fit_background, read_spectrum
-from resonaut.stats.choice import choose_functions
+from resonaut.stats.fits.choice import choose_functions
 
 
 def test_cms_low_mass_needs_five_parameters(reference_data):

@@ -9,8 +9,8 @@ from scipy.special import kl_div
 
 from resonaut.errors import ConfigError, InputError
 from resonaut.stats import Design, fit_batch, gaussian_template, log_edges
-from resonaut.stats.batched import AT_LIMIT, CONVERGED
-from resonaut.stats.vectors import exponentials, logarithms
+from resonaut.stats.engine.batched import AT_LIMIT, CONVERGED
+from resonaut.stats.engine.vectors import exponentials, logarithms
 
 EDGES = log_edges(2800.0, 5200.0, 30)
 SIGNAL = gaussian_template(3500.0, 100.0, EDGES)

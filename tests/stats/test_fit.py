@@ -24,9 +24,9 @@ from resonaut.stats import (
     fit_batch,
     make_spectrum,
 )
-from resonaut.stats.fit import require_fit
+from resonaut.stats.fits.fit import require_fit
+from resonaut.stats.fits.minuit import Likelihood, minimise, starting_points
 from resonaut.stats.functions import NonLinearFunction, register_function
-from resonaut.stats.minuit import Likelihood, minimise, starting_points
 
 
 def test_parameters_are_those_of_the_published_prototype(reference_data):

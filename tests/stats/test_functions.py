@@ -12,7 +12,7 @@ from scipy.integrate import quad
 
 from resonaut.errors import ConfigError, InputError
 from resonaut.stats import DIJET_FAMILY, BackgroundFunction, available_functions, background_function, register_function
-from resonaut.stats.design import Design
+from resonaut.stats.engine.design import Design
 from resonaut.stats.functions import NonLinearFunction, dijet, diphoton, exponentials, sums, ua2
 
 LOG = np.log

@@ -22,8 +22,8 @@ from resonaut.stats import (
     shape_variations,
     upper_limit,
 )
-from resonaut.stats.channels import channel_counts, signal_model
-from resonaut.stats.hypotests import Hypotests
+from resonaut.stats.limits.channels import channel_counts, signal_model
+from resonaut.stats.limits.hypotests import Hypotests
 
 
 def systematic_signal(edges, events=800.0, mass=3000.0):

@@ -29,7 +29,7 @@ def test_an_interrupted_scan_goes_on(cms_137, tmp_path, cache, monkeypatch):
 
     with pytest.raises(Stop):
         limit_scan(cms_137, MASSES, template, check=False, cache=tmp_path / cache, progress=stop)
-    module = import_module("resonaut.stats.limit_scan")  # the name in the package is the function
+    module = import_module("resonaut.stats.limits.limit_scan")  # the name in the package is the function
     computed = []
     original = module.upper_limit
     monkeypatch.setattr(module, "upper_limit", lambda *a, **k: computed.append(k["mass"]) or original(*a, **k))

@@ -28,8 +28,8 @@ from resonaut.stats import (
     upper_limit,
     write_workspace,
 )
-from resonaut.stats.channels import Channel, signal_model
-from resonaut.stats.hypotests import Hypotests
+from resonaut.stats.limits.channels import Channel, signal_model
+from resonaut.stats.limits.hypotests import Hypotests
 
 
 def single_model(fit, template, uncertainty=0.0):
@@ -84,8 +84,8 @@ def test_q0_of_cms_137(cms_137):
     from scipy.optimize import minimize_scalar
     from scipy.special import kl_div
 
-    from resonaut.stats.batched import fit_batch
-    from resonaut.stats.design import Design
+    from resonaut.stats.engine.batched import fit_batch
+    from resonaut.stats.engine.design import Design
 
     fit = fit_background(cms_137)
     template = gaussian_template(3000.0, 150.0, fit.edges, 1.0)

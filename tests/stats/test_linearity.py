@@ -9,7 +9,7 @@ import pytest
 
 from resonaut.errors import ConfigError, InputError
 from resonaut.stats import SignalInjection, fit_background, gaussian_template, read_spectrum, signal_injection
-from resonaut.stats.linearity import _line
+from resonaut.stats.studies.linearity import _line
 
 
 @pytest.fixture(scope="module")

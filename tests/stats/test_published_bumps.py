@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from resonaut.stats import read_spectrum
-from resonaut.stats.bumphunter import bump_hunter
+from resonaut.stats.excesses.bumphunter import bump_hunter
 
 
 def published(folder, name):

@@ -55,7 +55,7 @@ def test_what_fails_is_kept_with_its_reason(paper_edges, paper_window, falling, 
         ScanInput(Window(8000, 8100, 7000, 9000), "a", 1.0, good),
         ScanInput(paper_window, "a", 0.01, (np.full(30, -1.0), paper_edges)),
     ]
-    with caplog.at_level("WARNING", logger="resonaut.stats.scan"):
+    with caplog.at_level("WARNING", logger="resonaut.stats.excesses.scan"):
         result = scan(inputs)
     assert [entry.ok for entry in result.entries] == [True, False, False, False]
     assert [entry.cut for entry in result.entries] == [1.0, 0.1, 1.0, 0.01]

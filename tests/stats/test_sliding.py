@@ -21,7 +21,7 @@ from resonaut.stats import (
     sliding_fit,
     sliding_toys,
 )
-from resonaut.stats.stitching import Stitching, default_half_widths
+from resonaut.stats.studies.stitching import Stitching, default_half_widths
 
 
 def table(path):

@@ -19,9 +19,9 @@ from resonaut.stats import (
     local_p_values,
     read_spectrum,
 )
-from resonaut.stats.combination import CombinedExcess, combine_folds, combine_p_values
-from resonaut.stats.mass_scan import SignificanceScan, significance_scan, toy_significances
-from resonaut.stats.trials import TrialsResult, asimov_trials, euler_characteristic, gross_vitells, upcrossings
+from resonaut.stats.excesses.combination import CombinedExcess, combine_folds, combine_p_values
+from resonaut.stats.excesses.mass_scan import SignificanceScan, significance_scan, toy_significances
+from resonaut.stats.excesses.trials import TrialsResult, asimov_trials, euler_characteristic, gross_vitells, upcrossings
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,141 @@
+"""Channels: fitted spectra with their signals, and the likelihood that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from resonaut.errors import InputError
+from resonaut.stats.fits.fit import FitResult, require_fit
+from resonaut.stats.limits.profiling import SignalModel
+from resonaut.stats.shapes.signals import Signal, SignalLike, as_signal
+
+__all__ = ("Channel", "channel_counts", "signal_model")
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+MIN_BACKGROUND = 1e-9  # pyhf needs a positive expectation in every bin
+MAX_LOG_CHANGE = 10.0  # of a bin per standard deviation: keeps hi and lo finite in bins where nothing is expected
+
+
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """A fitted spectrum and the signal in it.
+
+    Attributes
+    ----------
+    name : str
+        Unique among the channels of one limit; "" where there is only one.
+    fit : FitResult
+        Background fit; the channel has the bins of its range, blinded ones included.
+    signal : Signal
+        In the bins of the fit's edges.
+    """
+
+    name: str
+    fit: FitResult
+    signal: Signal
+
+    @classmethod
+    def build(cls, name: str, fit: FitResult, signal: SignalLike, *, signal_uncertainty: float = 0.0) -> Channel:
+        """Check a fit and a signal against each other.
+
+        Parameters
+        ----------
+        name : str
+        fit : FitResult
+        signal : Signal, shape, Spectrum or array_like of shape (bins,)
+            In several channels, events for the same signal strength.
+        signal_uncertainty : float
+            Relative uncertainty of the yield, named "signal_yield".
+
+        Raises
+        ------
+        InputError
+            If the signal cannot be used or has no events in the range.
+        FitError
+            If the fit has failed.
+        """
+        require_fit(fit)
+        found = cls(name, fit, as_signal(signal, fit.edges, uncertainty=signal_uncertainty))
+        if not found.events > 0:
+            low, high = fit.edges[:-1][found.bins][0], fit.edges[1:][found.bins][-1]
+            msg = f"signal template has no events inside the fit range {low:.6g}..{high:.6g} GeV"
+            raise InputError(msg)
+        return found
+
+    @property
+    def bins(self) -> BoolArray:
+        """Bins of the spectrum that the channel has."""
+        return np.asarray(self.fit.mask | self.fit.blinded)
+
+    @property
+    def counts(self) -> FloatArray:
+        """Observed events in those bins."""
+        return np.asarray(self.fit.counts[self.bins])
+
+    @property
+    def events(self) -> float:
+        """Signal events in those bins for a strength of 1."""
+        return float(self.signal.template[self.bins].sum())
+
+    def scaled(self, factor: float) -> Channel:
+        """The same channel with a signal `factor` times as strong."""
+        return Channel(self.name, self.fit, self.signal.scaled(factor))
+
+
+def channel_counts(channels: Sequence[Channel]) -> FloatArray:
+    """Observed events of all channels, one after another."""
+    return np.concatenate([channel.counts for channel in channels])
+
+
+def signal_model(channels: Sequence[Channel]) -> SignalModel:
+    """Likelihood of all channels: backgrounds of their own, one signal strength, nuisances shared by name.
+
+    Raises
+    ------
+    InputError
+        If there is no channel or two have the same name.
+    """
+    names = [channel.name for channel in channels]
+    if not names or len(set(names)) < len(names):
+        msg = f"limit got channels {names}, expected at least one, with unique names"
+        raise InputError(msg)
+    nuisances = tuple(sorted({name for channel in channels for name in channel.signal.names}))
+    signals = [channel.signal.inside(channel.bins) for channel in channels]
+    tables = [_tables(signal, nuisances) for signal in signals]
+    yields, up, down = (np.concatenate(parts) for parts in zip(*tables, strict=True))
+    return SignalModel(
+        background=np.concatenate([np.maximum(c.fit.expected[c.bins], MIN_BACKGROUND) for c in channels]),
+        modes=_diagonal([np.clip(c.fit.modes[c.bins], -MAX_LOG_CHANGE, MAX_LOG_CHANGE) for c in channels]),
+        signal=np.concatenate([signal.template for signal in signals]),
+        names=nuisances,
+        yields=yields,
+        up=up,
+        down=down,
+    )
+
+
+def _tables(signal: Signal, names: Sequence[str]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    yields, up, down = np.zeros((3, len(signal.template), len(names)))
+    for q, name in enumerate(names):
+        yields[:, q] = np.log1p(signal.yields.get(name, 0.0))
+        if name in signal.shapes:
+            low, high = signal.shapes[name]
+            up[:, q], down[:, q] = high - signal.template, signal.template - low
+    return yields, up, down
+
+
+def _diagonal(blocks: Sequence[FloatArray]) -> FloatArray:
+    """Directions of one channel do nothing in another."""
+    rows, columns = (sum(block.shape[axis] for block in blocks) for axis in (0, 1))
+    result = np.zeros((rows, columns))
+    row = column = 0
+    for block in blocks:
+        result[row : row + len(block), column : column + block.shape[1]] = block
+        row, column = row + len(block), column + block.shape[1]
+    return result

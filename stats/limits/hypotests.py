@@ -1,0 +1,160 @@
+r"""CLs with the profile likelihood ratio q-tilde, by the asymptotic formulae.
+
+Cowan, Cranmer, Gross, Vitells, arXiv:1007.1727, section 3.6, and CLs of Read, J. Phys. G28 (2002) 2693; the same as
+``pyhf.infer.hypotest(..., test_stat="qtilde")``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from resonaut.errors import FitError
+from resonaut.stats.limits.profiling import SignalModel
+
+__all__ = ("BAND", "Hypotests", "asymptotic_cls", "background_under", "tail_fraction")
+
+FloatArray = npt.NDArray[np.float64]
+
+BAND = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+GRID = 33
+BRACKETS = 6
+TIES = 1e-4  # difference in q-tilde below which two spectra are equally far from the hypothesis
+
+
+def asymptotic_cls(q: npt.ArrayLike, q_asimov: npt.ArrayLike) -> FloatArray:
+    """CLs for an observed q-tilde and that of the background-only Asimov spectrum (arXiv:1007.1727, section 3.6).
+
+    Examples
+    --------
+    >>> round(float(asymptotic_cls(3.84, 3.84)), 3)  # observation at the median: CLs = CLs+b / 0.5
+    0.05
+    """
+    root, root_a = np.sqrt(np.asarray(q, dtype=np.float64)), np.sqrt(np.asarray(q_asimov, dtype=np.float64))
+    safe = np.maximum(root_a, 1e-12)
+    shift = np.where(root <= root_a, root - root_a, (root**2 - root_a**2) / (2.0 * safe))
+    return np.asarray(special.ndtr(-(shift + root_a)) / special.ndtr(-shift))
+
+
+def background_under(background: npt.ArrayLike, signal: npt.ArrayLike) -> float:
+    r"""Background events that a test for a signal rests on.
+
+    The test is close to a sum over events with weights :math:`w = \ln(1 + s/b)`. A sum of that kind has the skewness
+    of a Poisson count of :math:`(\sum w^2 b)^3 / (\sum w^3 b)^2` events, which is what this returns: for one bin its
+    background, for a Gaussian that of some two standard deviations around the peak. A long tail of the signal over a
+    large background does not count, as it does not help to see the signal.
+
+    Parameters
+    ----------
+    background : array_like of shape (bins,)
+        Expected events.
+    signal : array_like of shape (bins,)
+        Signal events at the strength of interest, such as the expected limit.
+
+    Examples
+    --------
+    >>> round(background_under([5.0], [3.0]), 6)
+    5.0
+    >>> round(background_under([1e6, 5.0, 4.0], [2.0, 3.0, 3.0]), 1)
+    8.8
+    """
+    b, s = np.maximum(np.asarray(background, dtype=np.float64), 1e-12), np.asarray(signal, dtype=np.float64)
+    weight = np.log1p(np.maximum(s, 0.0) / b)
+    return float((weight**2 * b).sum() ** 3 / (weight**3 * b).sum() ** 2)
+
+
+def tail_fraction(sample: FloatArray, value: float) -> float:
+    """Fraction of toys at or above a value, never 0; rounding does not split ties.
+
+    Examples
+    --------
+    >>> tail_fraction(np.array([0.0, 0.0, 1.0, 2.0]), 1.0)
+    0.5
+    """
+    return float(max((sample >= value - TIES * (1.0 + abs(value))).mean(), 1.0 / (len(sample) + 1)))
+
+
+class Hypotests:
+    """CLs of many signal strengths on one spectrum and on its background-only Asimov spectrum.
+
+    Parameters
+    ----------
+    model : SignalModel
+    counts : ndarray of shape (bins,)
+
+    Raises
+    ------
+    FitError
+        If the likelihood has no maximum.
+    """
+
+    def __init__(self, model: SignalModel, counts: FloatArray):
+        self.model, self.counts = model, counts
+        null = model.profile(counts, 0.0)
+        best = model.maximum(counts)
+        if not (null.converged[0] and best.converged[0]):
+            msg = (
+                "profile likelihood did not converge at the best fit: expected a spectrum that the background describes"
+            )
+            raise FitError(msg)
+        self.strength, self.minimum = float(best.strength[0]), float(best.twice_nll[0])
+        self.centre = null.nuisance[0]
+        self.asimov = model.expected(np.zeros(1), null.nuisance)[0][0]
+
+    def background(self, strength: float) -> float:
+        """Events that a test for this signal strength rests on, see `background_under`."""
+        return background_under(self.asimov, strength * self.model.signal)
+
+    def __call__(self, strength: FloatArray) -> FloatArray:
+        """CLs of shape (6, strengths): five expected, then observed."""
+        observed = self.model.profile(self.counts, strength)
+        asimov = self.model.profile(self.asimov, strength, self.centre)
+        q = np.where(strength > self.strength, np.maximum(observed.twice_nll - self.minimum, 0.0), 0.0)
+        root_a = np.sqrt(np.maximum(asimov.twice_nll, 0.0))
+        band = special.ndtr(BAND[:, None] - root_a) / special.ndtr(BAND)[:, None]
+        cls = np.concatenate([band, asymptotic_cls(q, root_a**2)[None]])
+        cls[:5, ~asimov.converged] = np.nan
+        cls[5, ~(observed.converged & asimov.converged)] = np.nan
+        return np.asarray(cls)
+
+    def scale(self) -> float:
+        """A signal strength of the size of the limit: statistical error, but at least the strength of one event."""
+        information = (self.model.signal**2 / np.maximum(self.asimov, 1e-9)).sum()
+        return float(max(1.0 / np.sqrt(information), 1.0 / self.model.signal.sum(), 1e-300))
+
+    def solve(self, alpha: float) -> FloatArray:
+        """Strengths at which each of the six CLs is alpha, shape (6,); NaN where none was found."""
+        low, high = 0.05 * self.scale(), 40.0 * (self.scale() + self.strength)
+        brackets = np.full((6, 2), np.nan)
+        for _ in range(BRACKETS):
+            grid = np.geomspace(low, high, GRID)
+            cls = self(grid)
+            for row in range(6):
+                brackets[row] = _bracket(grid, cls[row], alpha)
+            if np.isfinite(brackets).all():
+                break
+            low, high = low / 20.0, high * 20.0
+        return np.array(
+            [self._refine(row, float(brackets[row, 0]), float(brackets[row, 1]), alpha) for row in range(6)]
+        )
+
+    def _refine(self, row: int, low: float, high: float, alpha: float) -> float:
+        for _ in range(2):
+            if not np.isfinite(low):
+                return float("nan")
+            grid = np.linspace(low, high, 7)
+            cls = self(grid)[row]
+            low, high = _bracket(grid, cls, alpha)
+        log_cls = np.log(np.interp([low, high], grid, cls))
+        return float(np.interp(-np.log(alpha), -log_cls, [low, high]))
+
+
+def _bracket(grid: FloatArray, cls: FloatArray, alpha: float) -> tuple[float, float]:
+    """Neighbours on the grid around the last crossing of alpha; bad points are skipped."""
+    good = np.isfinite(cls)
+    x, y = grid[good], cls[good]
+    above = np.flatnonzero(y > alpha)
+    if not len(above) or above[-1] + 1 >= len(x):
+        return float("nan"), float("nan")
+    return float(x[above[-1]]), float(x[above[-1] + 1])

@@ -1,0 +1,323 @@
+"""Pseudo-experiments of a fitted background, each through the fit and the whole scan.
+
+They show what the textbook distributions do not: how often the fit fails, how the goodness-of-fit statistics are
+distributed for this spectrum, whether the fit is biased, and how large the largest excess of a scan is without a signal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from resonaut.errors import ConfigError
+from resonaut.stats.engine.batched import fit_batch
+from resonaut.stats.engine.design import Design, pooled_importance
+from resonaut.stats.excesses.significance import local_p_values
+from resonaut.stats.fits.fit import FitResult, fit_background, require_fit
+from resonaut.stats.functions import DEFAULT_SQRTS
+from resonaut.stats.goodness import kolmogorov_smirnov, pearson_chi2
+from resonaut.stats.records import plain, restore
+from resonaut.stats.spectrum import Spectrum, poisson_counts
+from resonaut.stats.windows import Window
+
+__all__ = ("ToyStudy", "draw_toys", "toy_study")
+
+FloatArray = npt.NDArray[np.float64]
+
+CHUNK = 1000  # toys fitted and scanned at a time; each has a random stream of its own
+SMALLEST_PULL = 0.1  # events: below, the error of an expectation is not Gaussian
+_ARRAYS = (
+    "toy_deviance", "toy_chi2", "toy_ks", "edges", "expected", "pull_mean", "pull_width", "toy_significance",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class ToyStudy:
+    """What pseudo-experiments of the background show; failed fits are counted and left out of the arrays.
+
+    Attributes
+    ----------
+    function : str
+        Background function of the fit and of the toys.
+    sqrts : float
+        GeV.
+    toys, failed : int
+        Toys whose fit converged, and toys whose fit failed.
+    seed : int
+    deviance, chi2, ks : float
+        Of the data.
+    deviance_p, chi2_p, ks_p : float
+        Fraction of toys at least as far from their fit as the data, ``(k + 1) / (n + 1)``.
+    toy_deviance, toy_chi2, toy_ks : ndarray of shape (toys,)
+    edges : ndarray of shape (bins + 1,)
+        GeV.
+    expected : ndarray of shape (bins,)
+        The fit that the toys are drawn from.
+    pull_mean, pull_width : ndarray of shape (bins,)
+        Of (fitted - true expectation) / error in every bin; NaN where hardly any events are expected.
+    low, high : float
+        Signal region with the largest excess in the data (GeV); NaN without a scan.
+    significance, local_p : float
+        Largest local significance of the data, and its p-value; NaN without a scan.
+    global_p, global_p_error : float
+        Fraction of toys with a larger one, ``(k + 1) / (n + 1)``, and its binomial error; NaN without a scan.
+    toy_significance : ndarray of shape (toys,)
+        Largest local significance of each toy; empty without a scan.
+    """
+
+    function: str
+    sqrts: float
+    toys: int
+    failed: int
+    seed: int
+    deviance: float
+    chi2: float
+    ks: float
+    deviance_p: float
+    chi2_p: float
+    ks_p: float
+    toy_deviance: FloatArray
+    toy_chi2: FloatArray
+    toy_ks: FloatArray
+    edges: FloatArray
+    expected: FloatArray
+    pull_mean: FloatArray
+    pull_width: FloatArray
+    low: float
+    high: float
+    significance: float
+    local_p: float
+    global_p: float
+    global_p_error: float
+    toy_significance: FloatArray
+
+    @property
+    def global_significance(self) -> float:
+        """Standard deviations of `global_p`, negative above one half."""
+        return float(-special.ndtri(self.global_p))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, for JSON."""
+        return plain(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> ToyStudy:
+        """Inverse of `to_dict`.
+
+        Raises
+        ------
+        InputError
+            If a key is missing or unknown.
+        """
+        return restore(cls, content, arrays=dict.fromkeys(_ARRAYS, np.float64))
+
+
+def draw_toys(fit: FitResult, toys: int, *, seed: int = 0) -> Iterator[FloatArray]:
+    """Poisson toys of a fitted expectation, in chunks of shape (up to 1000, bins).
+
+    Parameters
+    ----------
+    fit : FitResult
+    toys : int
+        At least 1.
+    seed : int
+        The same seed gives the same toys, whatever their number: fewer are the first of more.
+
+    Raises
+    ------
+    ConfigError
+        If no toy is asked for.
+    FitError
+        If the fit has failed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from resonaut.stats import draw_toys, fit_background, log_edges
+    >>> fit = fit_background((np.arange(60.0, 0.0, -5.0), log_edges(2000.0, 4000.0, 12)), function="dijet3")
+    >>> [len(chunk) for chunk in draw_toys(fit, 2500)]
+    [1000, 1000, 500]
+    """
+    if toys < 1:
+        msg = f"got {toys} toys, expected at least 1"
+        raise ConfigError(msg)
+    require_fit(fit)
+    for number, first in enumerate(range(0, toys, CHUNK)):
+        size = min(CHUNK, toys - first)
+        rng = np.random.default_rng([seed, number])
+        yield rng.poisson(fit.expected, size=(CHUNK, len(fit.expected)))[:size].astype(np.float64)
+
+
+def toy_study(
+    spectrum: Spectrum,
+    windows: Sequence[Window] = (),
+    *,
+    function: str = "dijet4",
+    sqrts: float = DEFAULT_SQRTS,
+    fit_range: tuple[float, float] | None = None,
+    toys: int = 1000,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> ToyStudy:
+    """Fit a spectrum, draw toys from the fit, and take each through the fit and the scan that the data go through.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        Unweighted counts.
+    windows : sequence of Window
+        Signal regions of the scan; none for no scan.
+    function : str
+        Name of a background function, or "auto": chosen on the data, then kept for the toys.
+    sqrts : float
+        GeV.
+    fit_range : (low, high), optional
+        GeV.
+    toys : int
+    seed : int
+    progress : callable, optional
+        Called with (done, total) toys.
+
+    Raises
+    ------
+    InputError, ConfigError
+        If the input cannot be used.
+    FitError
+        If the fit of the data fails. Failed fits of toys are counted.
+
+    Examples
+    --------
+    >>> from resonaut.stats import read_spectrum, toy_study
+    >>> study = toy_study(read_spectrum("tests/stats/data/cms_137ifb_wide_dijet_mjj.csv"), toys=200)
+    >>> study.toys, 0.3 < study.deviance_p < 1.0
+    (200, True)
+    """
+    counts, edges = poisson_counts(spectrum)
+    fit = require_fit(fit_background((counts, edges), function=function, sqrts=sqrts, fit_range=fit_range))
+    chi2 = pearson_chi2(counts[fit.mask], fit.expected[fit.mask], len(fit.parameters)).chi2
+    scan = _Scan(windows, edges, fit, fit_range)
+    parts = []
+    done = 0
+    for data in draw_toys(fit, toys, seed=seed):
+        parts.append(_Chunk.of(data, fit, scan))
+        done += len(data)
+        if progress is not None:
+            progress(done, toys)
+    many = _Chunk.joined(parts)
+    best, low, high = scan.best(counts)
+    n = len(many.deviance)
+    p = _fraction(many.significance, best) if windows else float("nan")
+    mean, width = many.pulls()
+    return ToyStudy(
+        function=fit.function,
+        sqrts=fit.sqrts,
+        toys=n,
+        failed=toys - n,
+        seed=seed,
+        deviance=fit.deviance,
+        chi2=chi2,
+        ks=fit.ks,
+        deviance_p=_fraction(many.deviance, fit.deviance),
+        chi2_p=_fraction(many.chi2, chi2),
+        ks_p=_fraction(many.ks, fit.ks),
+        toy_deviance=many.deviance,
+        toy_chi2=many.chi2,
+        toy_ks=many.ks,
+        edges=edges,
+        expected=fit.expected,
+        pull_mean=mean,
+        pull_width=width,
+        low=low,
+        high=high,
+        significance=best,
+        local_p=float(special.ndtr(-best)),
+        global_p=p,
+        global_p_error=float(np.sqrt(p * (1 - p) / max(n, 1))),
+        toy_significance=many.significance,
+    )
+
+
+def _fraction(sample: FloatArray, observed: float) -> float:
+    slack = 1e-9 * (1.0 + abs(observed))
+    return float((1 + (sample >= observed - slack).sum()) / (len(sample) + 1))
+
+
+@dataclass(frozen=True, eq=False)
+class _Scan:
+    windows: Sequence[Window]
+    edges: FloatArray
+    fit: FitResult
+    fit_range: tuple[float, float] | None
+
+    def significances(self, counts: FloatArray) -> FloatArray:
+        """Local significance of every spectrum in every window, shape (N, windows)."""
+        options: dict[str, Any] = {"function": self.fit.function, "sqrts": self.fit.sqrts, "fit_range": self.fit_range}
+        columns = [local_p_values(counts, self.edges, w, **options).local_significance for w in self.windows]
+        return np.stack(columns, axis=1) if columns else np.empty((len(counts), 0))
+
+    def largest(self, counts: FloatArray) -> FloatArray:
+        """Largest significance of each spectrum; empty without windows."""
+        if not self.windows:
+            return np.empty(0)
+        return np.asarray(np.fmax.reduce(self.significances(counts), axis=1))
+
+    def best(self, counts: FloatArray) -> tuple[float, float, float]:
+        """Largest significance of one spectrum, and its signal region."""
+        row = self.significances(counts[None])[0]
+        if not len(row) or np.isnan(row).all():
+            return float("nan"), float("nan"), float("nan")
+        k = int(np.nanargmax(row))
+        return float(row[k]), self.windows[k].low, self.windows[k].high
+
+
+@dataclass(frozen=True, eq=False)
+class _Chunk:
+    """Statistics of the toys whose fit converged; sums for the pulls."""
+
+    deviance: FloatArray
+    chi2: FloatArray
+    ks: FloatArray
+    significance: FloatArray
+    pull_sums: FloatArray
+
+    @classmethod
+    def of(cls, data: FloatArray, fit: FitResult, scan: _Scan) -> _Chunk:
+        importance = pooled_importance(fit.expected[None], fit.mask)
+        design = Design.build(fit.function, fit.edges, sqrts=fit.sqrts, importance=importance)
+        refit = fit_batch(data, design, fit.mask)
+        good = np.flatnonzero(refit.ok)
+        seen, wanted = data[good][:, fit.mask], refit.expected[good][:, fit.mask]
+        pairs = list(zip(seen, wanted, strict=True))
+        error = refit.expected_error()[good]
+        usable = (error > 0) & (fit.expected > SMALLEST_PULL)
+        pulls = np.where(usable, (refit.expected[good] - fit.expected) / np.where(usable, error, 1.0), 0.0)
+        return cls(
+            deviance=np.asarray(refit.deviance[good]),
+            chi2=np.array([pearson_chi2(n, mu, len(fit.parameters)).chi2 for n, mu in pairs]),
+            ks=np.array([kolmogorov_smirnov(n, mu).distance for n, mu in pairs]),
+            significance=scan.largest(data[good]) if len(good) else np.empty(0),
+            pull_sums=np.stack([usable.sum(axis=0), pulls.sum(axis=0), (pulls**2).sum(axis=0)]),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Chunk]) -> _Chunk:
+        """All chunks as one."""
+
+        def column(name: str) -> FloatArray:
+            return np.concatenate([getattr(part, name) for part in parts])
+
+        sums = np.sum([part.pull_sums for part in parts], axis=0)
+        return cls(column("deviance"), column("chi2"), column("ks"), column("significance"), sums)
+
+    def pulls(self) -> tuple[FloatArray, FloatArray]:
+        """Mean and width of the pulls of every bin."""
+        n, first, second = self.pull_sums
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = first / n
+            width = np.sqrt(np.maximum(second / n - mean**2, 0.0))
+        return mean, width
