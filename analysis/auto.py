@@ -35,7 +35,7 @@ def _described(spectrum: hist.Hist, edges: npt.NDArray[np.float64], function: st
     """
     regions: list[Window | None] = [None, *sliding_windows(edges, step=2)]
     for region in regions:
-        fit = fit_background(spectrum, region, function=function, sqrts=sqrts)
+        fit = fit_background(spectrum, region, function=function, sqrts=sqrts, errors="fisher")
         if fit.ok and fit.p_value > _GOOD_FIT:
             return True
     return False

@@ -117,7 +117,7 @@ def _work(job: LimitJob) -> None:
         write_json(folder / "limit.json", limit.to_dict())
         if limit.ok:
             # The template is scaled to the limit, so that CLs = 0.05 at mu = 1 for whoever runs the workspace.
-            fit = fit_background((job.counts, job.edges), function=limit.function, sqrts=job.sqrts)
+            fit = fit_background((job.counts, job.edges), function=limit.function, sqrts=job.sqrts, errors="fisher")
             workspace = build_workspace(
                 fit, template(job.mass, job.edges) * limit.observed, signal_uncertainty=job.uncertainty
             )

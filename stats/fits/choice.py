@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from resonaut.errors import ConfigError, InputError
 from resonaut.stats.engine.batched import CONVERGED, BatchFit, fit_batch
@@ -63,7 +63,7 @@ def f_test(deviance_small: npt.ArrayLike, deviance_large: npt.ArrayLike, added: 
     """
     if ndf_large < 1:
         return np.ones_like(np.asarray(deviance_small, dtype=np.float64))
-    return np.asarray(stats.f.sf(_f_statistic(deviance_small, deviance_large, added, ndf_large), added, ndf_large))
+    return np.asarray(special.fdtrc(added, ndf_large, _f_statistic(deviance_small, deviance_large, added, ndf_large)))
 
 
 def _f_statistic(small: npt.ArrayLike, large: npt.ArrayLike, added: int, ndf_large: int) -> FloatArray:

@@ -315,5 +315,5 @@ def background_function(name: str) -> BackgroundFunction:
         If there is none; the message holds the nearest names.
     """
     if name not in _REGISTRY:
-        raise ConfigError(unknown_name("background function", name, [*_REGISTRY, "auto"]))
+        raise ConfigError(unknown_name("background function", name, _REGISTRY))
     return _REGISTRY[name]

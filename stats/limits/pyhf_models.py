@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import pyhf
 from scipy import optimize
 
 from resonaut.errors import ConfigError, FitError, InputError, unknown_name
@@ -54,6 +53,8 @@ def read_workspace(
     InputError
         If a file or a patch is missing or cannot be used.
     """
+    import pyhf
+
     workspace: dict[str, Any] = _read(path)
     if patchset is None and patch is None:
         return workspace
@@ -89,6 +90,8 @@ def _read(path: str | os.PathLike[str]) -> Any:
 @contextmanager
 def _numpy_backend() -> Iterator[None]:
     """pyhf's numpy backend with Minuit; the backend that was set before is put back."""
+    import pyhf
+
     before = pyhf.get_backend()
     pyhf.set_backend("numpy", pyhf.optimize.minuit_optimizer(tolerance=TOLERANCE))
     try:
@@ -101,6 +104,8 @@ class _Model:
     """A workspace ready for tests at signal strengths of about one size."""
 
     def __init__(self, workspace: Workspace, strength: float, settings: Mapping[str, Any] | None):
+        import pyhf
+
         parsed = workspace if isinstance(workspace, pyhf.Workspace) else pyhf.Workspace(workspace)
         if settings is None:
             settings = MODIFIER_SETTINGS if parsed.measurement_names[:1] == [EXACT] else {}
@@ -122,6 +127,8 @@ DEFAULT_SETTINGS = {"normsys": {"interpcode": "code4"}, "histosys": {"interpcode
 
 def _with_pyhf(what: str, action: Callable[[], T]) -> T:
     """Run pyhf; its many ways to fail become one."""
+    import pyhf
+
     with _numpy_backend():
         try:
             return action()
@@ -161,6 +168,7 @@ def pyhf_cls(
     FitError
         If pyhf's minimiser fails.
     """
+    import pyhf
 
     def action() -> tuple[float, FloatArray]:
         arguments = _Model(workspace, strength, settings).arguments
@@ -182,6 +190,7 @@ def pyhf_p0(workspace: Workspace, *, settings: Mapping[str, Any] | None = None) 
     -------
     observed, expected : float
     """
+    import pyhf
 
     def action() -> tuple[float, float]:
         arguments = _Model(workspace, 0.0, settings).arguments
@@ -282,6 +291,7 @@ def pyhf_toy_cls(
     observed : float
     expected : ndarray of shape (5,)
     """
+    import pyhf
 
     def action() -> tuple[float, FloatArray]:
         data, pdf, init, bounds = _Model(workspace, strength, settings).arguments
