@@ -34,7 +34,8 @@ def asymptotic_cls(q: npt.ArrayLike, q_asimov: npt.ArrayLike) -> FloatArray:
     root, root_a = np.sqrt(np.asarray(q, dtype=np.float64)), np.sqrt(np.asarray(q_asimov, dtype=np.float64))
     safe = np.maximum(root_a, 1e-12)
     shift = np.where(root <= root_a, root - root_a, (root**2 - root_a**2) / (2.0 * safe))
-    return np.asarray(special.ndtr(-(shift + root_a)) / special.ndtr(-shift))
+    # in logarithms: far from the hypothesis both tails underflow
+    return np.asarray(np.exp(special.log_ndtr(-(shift + root_a)) - special.log_ndtr(-shift)))
 
 
 def background_under(background: npt.ArrayLike, signal: npt.ArrayLike) -> float:
