@@ -138,7 +138,7 @@ def bump_power(
     True
     """
     ramp = np.atleast_1d(np.asarray(strengths, dtype=np.float64))
-    if ramp.ndim != 1 or not (np.isfinite(ramp) & (ramp >= 0)).all() or (np.diff(ramp) <= 0).any():
+    if ramp.ndim != 1 or not ramp.size or not (np.isfinite(ramp) & (ramp >= 0)).all() or (np.diff(ramp) <= 0).any():
         msg = f"bump_power got strengths {ramp.tolist()}, expected increasing ones >= 0"
         raise InputError(msg)
     resolved = float(-special.ndtri(1.0 / (toys + 1))) if toys > 1 and experiments > 0 else -np.inf
