@@ -58,15 +58,20 @@ def read_range(
     return counts, edges
 
 
-def read_background(spectrum: str, background: str, edges: Floats) -> Floats:
+def read_background(
+    spectrum: str, background: str, edges: Floats, *, per_width: bool = False, scale: float = 1.0
+) -> Floats:
     """Expected counts in the bins between `edges`: a column of the table of `spectrum`, or a source of its own.
+
+    `per_width` and `scale` make events of its values, as of those of the spectrum.
 
     Raises
     ------
     InputError
         If there is no such column or file, or its bins differ.
     """
-    values, bounds, _ = as_counts(read_spectrum(sibling_source(spectrum, background), fractional=True))
+    source = sibling_source(spectrum, background)
+    values, bounds, _ = as_counts(read_spectrum(source, per_width=per_width, scale=scale, fractional=True))
     first = int(np.searchsorted(bounds, edges[0] - 1e-6 * edges[0]))
     inside = bounds[first : first + len(edges)]
     if inside.shape != edges.shape or not np.allclose(inside, edges, rtol=1e-6):

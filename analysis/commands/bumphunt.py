@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import Any
 
 import click
 
@@ -15,7 +16,7 @@ __all__ = ("bumphunt",)
 @spectrum_options
 @click.option(
     "--background",
-    help="Expected counts, taken as known in place of a fit: a column of SPECTRUM's table, or FILE:COLUMN, FILE.root:HISTOGRAM.",
+    help="Expected counts, taken as known in place of a fit: a column of SPECTRUM's table, or FILE:COLUMN, FILE.root:HISTOGRAM; read with SPECTRUM's --per-width and --scale.",
 )
 @click.option("--toys", type=click.IntRange(0), default=10000, show_default=True, help="Toys for the global p-value.")
 @click.option("--refit/--no-refit", default=True, show_default=True, help="Fit the background again in every toy.")
@@ -44,10 +45,9 @@ def bumphunt(
     resonaut bumphunt mjj.csv:obs --background fit
     resonaut bumphunt spectra.root:data --background spectra.root:prediction --toys 100000
     """
-    from resonaut.analysis.histogram import read_background
     from resonaut.stats import bump_hunter
 
-    known = read_background(source.name, background, source.edges) if background else None
+    known = _background(source, background) if background else None
     with counting("toys", toys) if toys else nullcontext() as progress:
         result = bump_hunter(
             source.spectrum,
@@ -75,3 +75,15 @@ def bumphunt(
         return draw_result(result, title=source.title)
 
     output.save(result, draw, spectrum=source.name, seed=seed)
+
+
+def _background(source: Source, name: str) -> Any:
+    """The expected counts, with a note where they can hardly belong to the spectrum."""
+    from resonaut.analysis.histogram import read_background
+
+    known = read_background(source.name, name, source.edges, per_width=source.per_width, scale=source.scale)
+    expected, seen = known.sum(), source.counts.sum()
+    if not 0.5 < expected / seen < 2.0:
+        text = f"note: background total {expected:.6g}, data {seen:.6g}: do both hold events? --per-width and --scale apply to both"
+        click.secho(text, fg="yellow", err=True)
+    return known

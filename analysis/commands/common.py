@@ -27,6 +27,8 @@ class Source:
     edges: Any
     function: str
     sqrts: float
+    per_width: bool = False
+    scale: float = 1.0
 
     @property
     def title(self) -> str:
@@ -85,7 +87,7 @@ def spectrum_options(command: Command) -> Command:
         from resonaut.analysis.histogram import read_range
 
         counts, edges = read_range(spectrum, low, high, per_width=per_width, scale=scale)
-        return command(Source(spectrum, counts, edges, function, sqrts), **options)
+        return command(Source(spectrum, counts, edges, function, sqrts, per_width, scale), **options)
 
     for option in reversed(
         (

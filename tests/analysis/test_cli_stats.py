@@ -151,6 +151,24 @@ def test_bumphunt_gives_the_published_interval_from_every_kind_of_file(tmp_path:
     assert type(read_result(tmp_path / "numbers.json")) is BumpHunterResult
 
 
+def test_bumphunt_reads_the_background_as_it_reads_the_data(tmp_path: Path) -> None:
+    """Densities of data and background give the interval of the counts; a background in another unit is noted."""
+    spectrum = read_spectrum(f"{ATLAS}:obs")
+    edges, seen = spectrum.axes[0].edges, spectrum.values()
+    expected = read_spectrum(f"{ATLAS}:fit", fractional=True).values()
+    rates = [values / np.diff(edges) / 37.0 for values in (seen, expected)]
+    table = np.column_stack([edges[:-1], edges[1:], *rates])
+    np.savetxt(tmp_path / "rates.csv", table, delimiter=",", header="low,high,data,density", comments="", fmt="%.17g")
+    rated = ("bumphunt", f"{tmp_path}/rates.csv", "--toys", 0, "--per-width", "--scale", 37)
+    found = numbers(tmp_path, *rated, "--background", "density")
+    assert (found["low"], found["high"]) == (4326, 4595)
+    assert found["local_p"] == pytest.approx(7.6e-3, rel=0.01)
+    np.savetxt(tmp_path / "small.csv", np.column_stack([edges[:-1], edges[1:], expected / 100]), delimiter=",")
+    code, text = invoke("bumphunt", ATLAS, "--background", tmp_path / "small.csv", "--toys", 0)
+    assert code == 0, text
+    assert f"background total {expected.sum() / 100:.6g}, data {seen.sum():.6g}" in text
+
+
 def test_bumphunt_fits_again_in_every_toy(tmp_path: Path) -> None:
     found = numbers(tmp_path, "bumphunt", ATLAS, "--toys", 300, "--hepdata", tmp_path / "hd")
     assert (found["low"], found["high"], found["refit"]) == (4326, 4595, True)
