@@ -5,34 +5,31 @@ The batched engine refits every pseudo-experiment, so that thousands of them tak
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from resonaut.errors import ConfigError, InputError
+from resonaut.errors import InputError
 from resonaut.stats.engine.batched import fit_batch
 from resonaut.stats.engine.design import Design, pooled_importance
 from resonaut.stats.excesses.significance import local_significances
 from resonaut.stats.fits.fit import FitResult, fit_counts, require_fit
 from resonaut.stats.functions import background_function
 from resonaut.stats.goodness import cms_chi2, deviance, kolmogorov_smirnov, pearson_chi2
+from resonaut.stats.records import brief
 from resonaut.stats.regions import Region, fit_region
+from resonaut.stats.toy_tools import poisson_toys, require_toys, toy_p_value
 from resonaut.stats.windows import Window
 
-__all__ = ("GlobalPValue", "ToyGoodness", "global_p_value", "toy_goodness")
+__all__ = ("GlobalPValue", "PreparedScan", "ToyGoodness", "global_p_value", "toy_goodness")
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 CHUNK = 20_000  # toys held at a time
-
-
-def _check_toys(toys: int) -> None:
-    if toys < 1:
-        msg = f"got {toys} toys, expected at least 1"
-        raise ConfigError(msg)
 
 
 @dataclass(frozen=True)
@@ -78,20 +75,18 @@ def toy_goodness(
     FitError
         If the fit has failed.
     """
-    _check_toys(toys)
+    require_toys(toys)
     require_fit(fit)
     scale = np.ones_like(fit.expected) if fit.scale is None else fit.scale
     mean = fit.expected / scale
-    data = np.random.default_rng(seed).poisson(mean, size=(toys, len(mean))).astype(np.float64)
+    data = poisson_toys(mean, toys, seed)
     expected, good = _refit(fit, data, mean, scale, progress)
     p = len(fit.parameters)
     pairs = [(data[i, fit.mask], expected[i, fit.mask]) for i in np.flatnonzero(good)]
     seen = ((fit.counts / scale)[fit.mask], mean[fit.mask])
 
     def p_value(statistic: Callable[[FloatArray, FloatArray], float]) -> float:
-        bound = statistic(*seen)
-        bound -= 1e-9 * (1.0 + abs(bound))  # rounding does not split ties
-        return float((1 + sum(statistic(n, mu) >= bound for n, mu in pairs)) / (len(pairs) + 1))
+        return toy_p_value([statistic(n, mu) for n, mu in pairs], statistic(*seen)).p
 
     return ToyGoodness(
         deviance_p_value=p_value(deviance),
@@ -139,13 +134,17 @@ class GlobalPValue:
     Attributes
     ----------
     global_p, global_significance : float
-        Fraction of toys with a larger maximum, ``(k + 1) / (n + 1)``, and its one-sided significance.
+        Fraction of toys with a larger maximum, ``(k + 1) / (n + 1)``, and its one-sided significance; NaN where the
+        data have no significance, or no toy has one.
     error : float
         Binomial standard deviation of `global_p`.
     maxima : ndarray of shape (toys,)
-        Largest local significance of each toy; minus infinity where no window could be fitted.
+        Largest local significance of each toy; NaN where no window could be fitted.
     failed : int
-        Windows of toys without a p-value, out of toys times windows.
+        Windows of toys without a p-value, out of toys times windows. A toy that misses some has the largest of the others,
+        so that many of them make the global p-value too small.
+    lost : int
+        Toys without any, left out of the fraction.
     """
 
     global_p: float
@@ -153,6 +152,9 @@ class GlobalPValue:
     error: float
     maxima: FloatArray
     failed: int = 0
+    lost: int = 0
+
+    __repr__ = brief
 
 
 def global_p_value(
@@ -175,7 +177,7 @@ def global_p_value(
         Background-only fit of the whole spectrum (no window), the source of the toys.
     windows : sequence of Window
     local_significance : float
-        Largest one of the scan of the data.
+        Largest one of the scan of the data; the global p-value of NaN (no fit converged) is NaN.
     toys : int
         10^5 toys in 21 windows take about a minute of one core. They are made and forgotten in parts.
     seed : int
@@ -189,31 +191,60 @@ def global_p_value(
     FitError
         If the fit has failed.
     """
-    _check_toys(toys)
+    require_toys(toys)
     require_fit(fit)
     if not windows:
         msg = "global_p_value got no window, expected the windows of the scan"
         raise InputError(msg)
-    scans = _prepare(fit, windows)
-    rng, maxima, failed = np.random.default_rng(seed), np.full(toys, -np.inf), 0
+    scan = PreparedScan.of(fit, windows)
+    rng, maxima, failed = np.random.default_rng(seed), np.full(toys, np.nan), 0
     for first in range(0, toys, CHUNK):
-        rows = slice(first, min(first + CHUNK, toys))
-        data = rng.poisson(fit.expected, size=(rows.stop - first, len(fit.expected))).astype(np.float64)
-        for design, region in scans:
-            z = local_significances(data, design, region)
-            failed += int(np.isnan(z).sum())
-            maxima[rows] = np.fmax(maxima[rows], z)
+        size = min(CHUNK, toys - first)
+        found, bad = scan.largest(poisson_toys(fit.expected, size, rng))
+        maxima[first : first + size] = found
+        failed += int(bad.sum())
         if progress is not None:
-            progress(rows.stop, toys)
-    p = float((1 + (maxima >= local_significance).sum()) / (toys + 1))
-    return GlobalPValue(p, float(-special.ndtri(p)), float(np.sqrt(p * (1 - p) / toys)), maxima, failed)
+            progress(first + size, toys)
+    p = toy_p_value(maxima, local_significance)
+    return GlobalPValue(p.p, float(-special.ndtri(p.p)), p.error, maxima, failed, p.lost)
 
 
-def _prepare(fit: FitResult, windows: Sequence[Window]) -> list[tuple[Design, Region]]:
-    """Region and design of each window, the same for all toys."""
-    used = fit.mask | fit.blinded
-    fit_range = (float(fit.edges[:-1][used][0]), float(fit.edges[1:][used][-1]))
-    regions = [fit_region(fit.edges, window, fit_range) for window in windows]
-    importance = pooled_importance(fit.expected[None], used)
-    design = Design.build(fit.function, fit.edges, sqrts=fit.sqrts, importance=importance)
-    return [(design, region) for region in regions]
+@dataclass(frozen=True, eq=False)
+class PreparedScan:
+    """Windows of a scan with one design for all spectra, made from a fit; for toys of that fit, and for its data.
+
+    Attributes
+    ----------
+    windows : tuple of Window
+    regions : tuple of Region
+    design : Design
+    """
+
+    windows: tuple[Window, ...]
+    regions: tuple[Region, ...]
+    design: Design
+
+    @classmethod
+    def of(cls, fit: FitResult, windows: Sequence[Window]) -> PreparedScan:
+        """Prepare the scan of the range, with the function, of a fit."""
+        used = fit.mask | fit.blinded
+        fit_range = (float(fit.edges[:-1][used][0]), float(fit.edges[1:][used][-1]))
+        regions = tuple(fit_region(fit.edges, window, fit_range) for window in windows)
+        importance = pooled_importance(fit.expected[None], used)
+        design = Design.build(fit.function, fit.edges, sqrts=fit.sqrts, importance=importance)
+        return cls(tuple(windows), regions, design)
+
+    def significances(self, counts: FloatArray) -> Iterator[FloatArray]:
+        """Local significance of every spectrum, window by window, shape (N,) each; NaN where a fit failed."""
+        return (local_significances(counts, self.design, region) for region in self.regions)
+
+    def largest(self, counts: FloatArray) -> tuple[FloatArray, IntArray]:
+        """Largest significance of each spectrum and the number of its windows without one, shape (N,).
+
+        The largest one is NaN where no window has one.
+        """
+        largest, failed = np.full(len(counts), np.nan), np.zeros(len(counts), dtype=np.int64)
+        for z in self.significances(counts):
+            failed += np.isnan(z)
+            largest = np.fmax(largest, z)
+        return largest, failed

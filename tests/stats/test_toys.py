@@ -88,6 +88,26 @@ def test_global_p_value_is_the_scan_of_its_toys(paper_edges, falling):
     assert found.maxima == pytest.approx(best, abs=1e-3)
 
 
+def test_data_without_a_significance_have_no_global_p_value(paper_edges, falling):
+    """A scan that failed came out as the most significant one of all toys."""
+    fit = fit_background((np.round(2e3 * falling), paper_edges), function="dijet3")
+    found = global_p_value(fit, sliding_windows(paper_edges, step=6), float("nan"), toys=5)
+    assert np.isnan([found.global_p, found.global_significance, found.error]).all()
+
+
+def test_toys_without_a_fit_are_no_toys_below(paper_edges, falling, monkeypatch):
+    """One toy has no window at all: it is no toy. Another lacks one window: it keeps the largest of the others."""
+    fit = fit_background((np.round(2e3 * falling), paper_edges), function="dijet3")
+    windows = sliding_windows(paper_edges, step=9)
+    columns = iter([[3.0, np.nan, np.nan, 0.0], *[[0.5, np.nan, 1.0, 0.0]] * (len(windows) - 1)])
+    monkeypatch.setattr("resonaut.stats.excesses.toys.local_significances", lambda *_: np.array(next(columns)))
+    found = global_p_value(fit, windows, 2.0, toys=4)
+    assert found.global_p == pytest.approx(2 / 4)
+    assert (found.failed, found.lost) == (2 + len(windows) - 1, 1)
+    assert found.maxima[[0, 2, 3]].tolist() == [3.0, 1.0, 0.0]
+    assert np.isnan(found.maxima[1])
+
+
 def test_toy_limit_of_zero_events_is_three():
     """No event seen, none expected: CLs = exp(-s), so 2.996 events are excluded at 95 %."""
     edges = np.linspace(1000.0, 2000.0, 11)
