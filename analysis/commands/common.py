@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ("Output", "Source", "counting", "output_options", "seed_option", "spectrum_options")
+__all__ = ("Output", "Source", "counting", "output_options", "quality", "seed_option", "spectrum_options")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -137,6 +137,13 @@ def seed_option(command: Command) -> Command:
     return click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the toys.")(
         command
     )
+
+
+def quality(fit: Any) -> str:
+    """Chi2, degrees of freedom and p-value of a background fit, or that there are none."""
+    if fit.ndf < 1:
+        return "chi2: no degrees of freedom (bins with 5 expected events are fewer than parameters, or as many)"
+    return f"chi2/ndf = {fit.chi2:.1f}/{fit.ndf}, p = {fit.p_value:.3g}"
 
 
 @contextmanager

@@ -22,13 +22,15 @@ def _label(fit: FitResult) -> str:
         return f"{fit.function}: {fit.status}"
     p = f", $p$ = {fit.p_value:.2g}" if np.isfinite(fit.p_value) else ""
     limit = ", at limit" if fit.status == "at limit" else ""
+    if fit.ndf < 1:
+        return f"{fit.function}: no degrees of freedom{limit}"
     return f"{fit.function}: $\\chi^2$/ndf = {fit.chi2:.1f}/{fit.ndf}{p}{limit}"
 
 
 def _poisson_bars(fit: FitResult) -> Any:
     """Lengths below and above each point; those of effective counts where the spectrum is weighted."""
     scale = np.ones_like(fit.counts) if fit.scale is None else fit.scale
-    low, high = poisson_interval(fit.counts / scale)
+    low, high = poisson_interval(np.nan_to_num(fit.counts / scale))  # blinded bins are NaN, and not drawn
     return np.stack([fit.counts - low * scale, high * scale - fit.counts]).clip(min=0.0)
 
 
@@ -74,7 +76,7 @@ def _draw_pulls(axes: Any, fit: FitResult, colour: str) -> None:
     band = np.where(used, np.minimum(relative, PULL_RANGE), 0.0)
     axes.stairs(band, fit.edges, baseline=-band, fill=True, color="0.6", alpha=0.4)
     pulls = fit.pulls()
-    axes.stairs(np.where(used, pulls, 0.0), fit.edges, fill=True, color=colour, alpha=0.6)
+    axes.stairs(np.where(used & np.isfinite(pulls), pulls, 0.0), fit.edges, fill=True, color=colour, alpha=0.6)
     centres = 0.5 * (fit.edges[1:] + fit.edges[:-1])
     for far, marker, place in ((pulls > PULL_RANGE, "^", 0.9), (pulls < -PULL_RANGE, "v", -0.9)):
         chosen = far & used
@@ -95,7 +97,8 @@ def draw_fit(
     result
         One fit, or fits of several functions to one spectrum; each gets a row of pulls, the first one its band. Pulls are
         signed Poisson significances; an arrow stands for one outside the frame. The grey band around zero is the error of
-        the fit in units of the statistical error of a bin. Bins of a blinded signal region have open points.
+        the fit in units of the statistical error of a bin. Bins of a signal region that was left out of the fit
+        have open points; none where its counts are NaN, those of a blinded one.
     title
         Above the frame.
     x_label, y_label
@@ -111,7 +114,7 @@ def draw_fit(
         If there is no fit, or fits of different spectra.
     """
     fits = [result] if isinstance(result, FitResult) else list(result)
-    if not fits or any(not np.array_equal(fit.counts, fits[0].counts) for fit in fits):
+    if not fits or any(not np.array_equal(fit.counts, fits[0].counts, equal_nan=True) for fit in fits):
         msg = f"draw_fit got {len(fits)} fits, expected at least one and all of the same spectrum"
         raise InputError(msg)
     first = fits[0]
@@ -131,8 +134,9 @@ def draw_fit(
                 axes[1 + k].text(1.01, 0.5, fit.function, fontsize=10, **place)
         if first.blinded.any():
             low, high = first.edges[:-1][first.blinded].min(), first.edges[1:][first.blinded].max()
+            hidden = "Blinded" if np.isnan(first.counts).any() else None
             for row in axes:
-                row.axvspan(low, high, color="0.9", zorder=0)
+                row.axvspan(low, high, color="0.9", zorder=0, label=hidden)
         axes[0].set_yscale("log" if first.counts.any() else "linear")
         positive = np.concatenate([first.counts[first.counts > 0], [1.0]])
         axes[0].set_ylim(0.3 * min(1.0, positive.min()), 8.0 * positive.max())

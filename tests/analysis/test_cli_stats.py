@@ -76,13 +76,45 @@ def test_fit_gives_the_numbers_of_a_published_spectrum(tmp_path: Path) -> None:
     assert type(read_result(tmp_path / "numbers.json")) is FitResult
 
 
-def test_fit_blinds_a_signal_region(tmp_path: Path) -> None:
+def test_fit_leaves_out_a_region_and_shows_it(tmp_path: Path) -> None:
     spectrum = falling_spectrum(tmp_path / "mjj.csv", bump=1500)
-    found = numbers(tmp_path, "fit", spectrum, "--blind", 3600, 4400)
+    found = numbers(tmp_path, "fit", spectrum, "--exclude", 3600, 4400)
     region = found["more"]["signal_region"]
     assert 1000 < region["observed"] - region["expected"] < 2000
     assert found["p_value"] > 0.01
     assert numbers(tmp_path, "fit", spectrum)["p_value"] < 1e-6
+
+
+def test_fit_hides_a_blinded_region_everywhere(tmp_path: Path) -> None:
+    """Neither the terminal, nor the JSON, the figure's numbers or the HEPData tables know the events."""
+    spectrum = falling_spectrum(tmp_path / "mjj.csv", bump=1500)
+    shown = numbers(tmp_path, "fit", spectrum, "--exclude", 3600, 4400)
+    inside = np.flatnonzero(shown["blinded"])
+    secret = [shown["counts"][k] for k in inside]
+    outputs = ("--json", tmp_path / "fit.json", "--plot", tmp_path / "figure", "--hepdata", tmp_path / "hd")
+    code, text = invoke("fit", spectrum, "--blind", 3600, 4400, "--toys", 20, *outputs)
+    assert code == 0, text
+    assert f"{sum(secret):.0f}" not in text
+    assert "events hidden" in text
+    found, drawn = (json.loads((tmp_path / name).read_text()) for name in ("fit.json", "figure.json"))
+    assert found["parameters"] == shown["parameters"]
+    for content in (found, drawn):
+        assert {content["counts"][k] for k in inside} == {None}
+        assert content["more"]["signal_region"]["observed"] is None
+    tables = "".join(path.read_text() for path in (tmp_path / "hd").iterdir())
+    assert not [n for n in secret if f"value: {n:.0f}\n" in tables]
+    assert invoke("plot", tmp_path / "fit.json")[0] == 0
+    assert invoke("fit", spectrum, "--blind", 3600, 4400, "--exclude", 3600, 4400)[0] == 2
+
+
+def test_fit_to_few_events_says_what_cannot_be_known(tmp_path: Path) -> None:
+    edges = np.linspace(2000.0, 4000.0, 9)
+    write_csv(tmp_path / "few.csv", (np.array([2.0, 0, 1, 0, 0, 0, 0, 0]), edges))
+    code, text = invoke("fit", tmp_path / "few.csv", "--plot", tmp_path / "few")
+    assert code == 0, text
+    assert "chi2: no degrees of freedom" in text
+    assert "nan" not in text
+    assert "+- 0\n" not in text
 
 
 def test_fit_has_asymmetric_errors_and_a_chosen_function(tmp_path: Path) -> None:
