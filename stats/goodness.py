@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from resonaut.errors import InputError
+
 __all__ = (
     "ChiSquare",
     "KolmogorovSmirnov",
@@ -47,6 +49,15 @@ class KolmogorovSmirnov(NamedTuple):
     p_value: float
 
 
+def _spectra(counts: npt.ArrayLike, expected: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Both as arrays of one shape; an expectation of a failed fit is NaN, and so is what follows from it."""
+    n, mu = np.asarray(counts, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    if n.shape != mu.shape or n.ndim != 1 or not (np.isfinite(n) & (n >= 0)).all():
+        msg = f"goodness of fit got counts {n.shape} and expected {mu.shape}, expected (bins,) of both, finite counts >= 0"
+        raise InputError(msg)
+    return n, mu
+
+
 def deviance(counts: npt.ArrayLike, expected: npt.ArrayLike) -> float:
     r"""Baker-Cousins likelihood chi2, :math:`2\sum[\mu - n + n\ln(n/\mu)]` (NIM 221 (1984) 437).
 
@@ -57,7 +68,7 @@ def deviance(counts: npt.ArrayLike, expected: npt.ArrayLike) -> float:
     >>> round(deviance([3, 0], [2.0, 1.0]), 4)
     2.4328
     """
-    n, mu = np.asarray(counts, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    n, mu = _spectra(counts, expected)
     return float(2.0 * special.kl_div(n, mu).sum())
 
 
@@ -88,7 +99,7 @@ def pearson_chi2(
     >>> pearson_chi2([12, 4, 3, 0], [10.0, 4.0, 2.0, 1.0], 1).bins
     2
     """
-    n, mu = np.asarray(counts, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    n, mu = _spectra(counts, expected)
     starts, total = [0], 0.0
     for index, value in enumerate(mu):
         if index and total >= min_expected:
@@ -133,7 +144,7 @@ def neyman_chi2(counts: npt.ArrayLike, expected: npt.ArrayLike, parameters: int 
     >>> neyman_chi2([4, 0], [2.0, 1.0])[:3]
     (1.0, 1, 1)
     """
-    n, mu = np.asarray(counts, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    n, mu = _spectra(counts, expected)
     used = n > 0
     return _sum_of_squares((n[used] - mu[used]) / np.sqrt(n[used]), parameters)
 
@@ -151,6 +162,11 @@ def poisson_interval(counts: npt.ArrayLike, level: float = 0.6827) -> tuple[Floa
     -------
     low, high : ndarray of the shape of `counts`
 
+    Raises
+    ------
+    InputError
+        If a count is negative or not finite, or the level is not between 0 and 1.
+
     Examples
     --------
     >>> from resonaut.stats import poisson_interval
@@ -158,6 +174,9 @@ def poisson_interval(counts: npt.ArrayLike, level: float = 0.6827) -> tuple[Floa
     [[0.0, 2.086], [1.841, 7.163]]
     """
     n = np.asarray(counts, dtype=np.float64)
+    if not (np.isfinite(n) & (n >= 0)).all() or not 0.0 < level < 1.0:
+        msg = f"poisson_interval got a level of {level} for {n.size} counts, expected 0 < level < 1 and finite counts >= 0"
+        raise InputError(msg)
     tail = 0.5 * (1.0 - level)
     low = np.where(n > 0, special.gammaincinv(np.maximum(n, 1e-300), tail), 0.0)
     return low, np.asarray(special.gammainccinv(n + 1.0, tail))
@@ -183,7 +202,7 @@ def cms_chi2(counts: npt.ArrayLike, expected: npt.ArrayLike, parameters: int = 0
     >>> round(cms_chi2([4, 0, 9], [2.0, 1.0, 9.5], 1).chi2, 3)
     1.106
     """
-    n, mu = np.asarray(counts, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    n, mu = _spectra(counts, expected)
     used = n > 0
     n, mu = n[used], mu[used]
     low, high = poisson_interval(n)
@@ -204,7 +223,7 @@ def kolmogorov_smirnov(counts: npt.ArrayLike, expected: npt.ArrayLike) -> Kolmog
     >>> round(kolmogorov_smirnov([30, 20], [25.0, 25.0]).distance, 6)
     0.1
     """
-    n, mu = np.asarray(counts, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    n, mu = _spectra(counts, expected)
     events, total = n.sum(), mu.sum()
     if events <= 0 or total <= 0:
         return KolmogorovSmirnov(0.0, 1.0)

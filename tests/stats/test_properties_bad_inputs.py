@@ -284,6 +284,11 @@ TABLE = {
     "background_function": ({"name": "dijet3"}, {"name": FITTED["function"]}),
     "read_spectrum": ({"source": "tests/stats/data/atlas_37ifb_mjj.csv"}, {"source": {"missing": "nothing.csv"}}),
 }
+for _name in ("pearson_chi2", "cms_chi2", "neyman_chi2", "deviance", "deviance_chi2", "kolmogorov_smirnov"):
+    _bad = {name: bad[0] for name, bad in BAD_SPECTRA.items() if "count" in name}
+    _short = {"wrong length": COUNTS[:-1], "scalar": 3.0}
+    TABLE[_name] = ({"counts": COUNTS, "expected": COUNTS + 1.0}, {"counts": {**_bad, **_short}, "expected": _short})
+TABLE["poisson_interval"] = ({"counts": [0, 3]}, {"counts": {"negative": [-1.0], "nan": [NAN]}, "level": LEVELS})
 CASES = [
     pytest.param(name, argument, bad, id=f"{name}-{argument}-{label}".replace(" ", "_"))
     for name, (_, arguments) in TABLE.items()
