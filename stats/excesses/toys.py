@@ -248,3 +248,11 @@ class PreparedScan:
             failed += np.isnan(z)
             largest = np.fmax(largest, z)
         return largest, failed
+
+    def best(self, counts: FloatArray) -> tuple[float, float, float]:
+        """Largest significance of one spectrum, and the ends of its signal region; NaN where no window has one."""
+        row = np.array([z[0] for z in self.significances(counts[None])])
+        if np.isnan(row).all():
+            return float("nan"), float("nan"), float("nan")
+        k = int(np.nanargmax(row))
+        return float(row[k]), self.windows[k].low, self.windows[k].high

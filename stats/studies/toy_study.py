@@ -14,15 +14,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from resonaut.errors import ConfigError
 from resonaut.stats.engine.batched import fit_batch
-from resonaut.stats.engine.design import Design, pooled_importance
-from resonaut.stats.excesses.significance import local_p_values
+from resonaut.stats.excesses.toys import PreparedScan
 from resonaut.stats.fits.fit import FitResult, fit_background, require_fit
 from resonaut.stats.functions import DEFAULT_SQRTS
 from resonaut.stats.goodness import kolmogorov_smirnov, pearson_chi2
-from resonaut.stats.records import plain, restore
-from resonaut.stats.spectrum import Spectrum, poisson_counts
+from resonaut.stats.records import brief, plain, restore
+from resonaut.stats.spectrum import Spectrum
+from resonaut.stats.toy_tools import poisson_toys, require_toys, toy_p_value
 from resonaut.stats.windows import Window
 
 __all__ = ("ToyStudy", "draw_toys", "toy_study")
@@ -63,11 +62,15 @@ class ToyStudy:
     low, high : float
         Signal region with the largest excess in the data (GeV); NaN without a scan.
     significance, local_p : float
-        Largest local significance of the data, and its p-value; NaN without a scan.
+        Largest local significance of the data, and its p-value; NaN without a scan or where its fits failed.
     global_p, global_p_error : float
-        Fraction of toys with a larger one, ``(k + 1) / (n + 1)``, and its binomial error; NaN without a scan.
+        Fraction of toys with a larger one, ``(k + 1) / (n + 1)``, and its binomial error; NaN without a scan, and where
+        data or toys have no significance.
     toy_significance : ndarray of shape (toys,)
-        Largest local significance of each toy; empty without a scan.
+        Largest local significance of each toy, NaN where no window could be fitted; empty without a scan.
+    failed_windows : int
+        Windows of toys without a p-value, out of toys times windows. A toy that misses some has the largest of the others,
+        so that many of them make the global p-value too small.
     """
 
     function: str
@@ -95,6 +98,9 @@ class ToyStudy:
     global_p: float
     global_p_error: float
     toy_significance: FloatArray
+    failed_windows: int = 0
+
+    __repr__ = brief
 
     @property
     def global_significance(self) -> float:
@@ -143,14 +149,11 @@ def draw_toys(fit: FitResult, toys: int, *, seed: int = 0) -> Iterator[FloatArra
     >>> [len(chunk) for chunk in draw_toys(fit, 2500)]
     [1000, 1000, 500]
     """
-    if toys < 1:
-        msg = f"got {toys} toys, expected at least 1"
-        raise ConfigError(msg)
+    require_toys(toys)
     require_fit(fit)
     for number, first in enumerate(range(0, toys, CHUNK)):
         size = min(CHUNK, toys - first)
-        rng = np.random.default_rng([seed, number])
-        yield rng.poisson(fit.expected, size=(CHUNK, len(fit.expected)))[:size].astype(np.float64)
+        yield poisson_toys(fit.expected, CHUNK, [seed, number])[:size]
 
 
 def toy_study(
@@ -197,10 +200,9 @@ def toy_study(
     >>> study.toys, 0.3 < study.deviance_p < 1.0
     (200, True)
     """
-    counts, edges = poisson_counts(spectrum)
-    fit = require_fit(fit_background((counts, edges), function=function, sqrts=sqrts, fit_range=fit_range))
-    chi2 = pearson_chi2(counts[fit.mask], fit.expected[fit.mask], len(fit.parameters)).chi2
-    scan = _Scan(windows, edges, fit, fit_range)
+    fit = require_fit(fit_background(spectrum, function=function, sqrts=sqrts, fit_range=fit_range))
+    chi2 = pearson_chi2(fit.counts[fit.mask], fit.expected[fit.mask], len(fit.parameters)).chi2
+    scan = PreparedScan.of(fit, windows)
     parts = []
     done = 0
     for data in draw_toys(fit, toys, seed=seed):
@@ -209,9 +211,9 @@ def toy_study(
         if progress is not None:
             progress(done, toys)
     many = _Chunk.joined(parts)
-    best, low, high = scan.best(counts)
+    best, low, high = scan.best(fit.counts)
     n = len(many.deviance)
-    p = _fraction(many.significance, best) if windows else float("nan")
+    p = toy_p_value(many.significance, best)
     mean, width = many.pulls()
     return ToyStudy(
         function=fit.function,
@@ -222,13 +224,13 @@ def toy_study(
         deviance=fit.deviance,
         chi2=chi2,
         ks=fit.ks,
-        deviance_p=_fraction(many.deviance, fit.deviance),
-        chi2_p=_fraction(many.chi2, chi2),
-        ks_p=_fraction(many.ks, fit.ks),
+        deviance_p=toy_p_value(many.deviance, fit.deviance).p,
+        chi2_p=toy_p_value(many.chi2, chi2).p,
+        ks_p=toy_p_value(many.ks, fit.ks).p,
         toy_deviance=many.deviance,
         toy_chi2=many.chi2,
         toy_ks=many.ks,
-        edges=edges,
+        edges=fit.edges,
         expected=fit.expected,
         pull_mean=mean,
         pull_width=width,
@@ -236,43 +238,11 @@ def toy_study(
         high=high,
         significance=best,
         local_p=float(special.ndtr(-best)),
-        global_p=p,
-        global_p_error=float(np.sqrt(p * (1 - p) / max(n, 1))),
+        global_p=p.p,
+        global_p_error=p.error,
         toy_significance=many.significance,
+        failed_windows=many.failed_windows,
     )
-
-
-def _fraction(sample: FloatArray, observed: float) -> float:
-    slack = 1e-9 * (1.0 + abs(observed))
-    return float((1 + (sample >= observed - slack).sum()) / (len(sample) + 1))
-
-
-@dataclass(frozen=True, eq=False)
-class _Scan:
-    windows: Sequence[Window]
-    edges: FloatArray
-    fit: FitResult
-    fit_range: tuple[float, float] | None
-
-    def significances(self, counts: FloatArray) -> FloatArray:
-        """Local significance of every spectrum in every window, shape (N, windows)."""
-        options: dict[str, Any] = {"function": self.fit.function, "sqrts": self.fit.sqrts, "fit_range": self.fit_range}
-        columns = [local_p_values(counts, self.edges, w, **options).local_significance for w in self.windows]
-        return np.stack(columns, axis=1) if columns else np.empty((len(counts), 0))
-
-    def largest(self, counts: FloatArray) -> FloatArray:
-        """Largest significance of each spectrum; empty without windows."""
-        if not self.windows:
-            return np.empty(0)
-        return np.asarray(np.fmax.reduce(self.significances(counts), axis=1))
-
-    def best(self, counts: FloatArray) -> tuple[float, float, float]:
-        """Largest significance of one spectrum, and its signal region."""
-        row = self.significances(counts[None])[0]
-        if not len(row) or np.isnan(row).all():
-            return float("nan"), float("nan"), float("nan")
-        k = int(np.nanargmax(row))
-        return float(row[k]), self.windows[k].low, self.windows[k].high
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,24 +253,25 @@ class _Chunk:
     chi2: FloatArray
     ks: FloatArray
     significance: FloatArray
+    failed_windows: int
     pull_sums: FloatArray
 
     @classmethod
-    def of(cls, data: FloatArray, fit: FitResult, scan: _Scan) -> _Chunk:
-        importance = pooled_importance(fit.expected[None], fit.mask)
-        design = Design.build(fit.function, fit.edges, sqrts=fit.sqrts, importance=importance)
-        refit = fit_batch(data, design, fit.mask)
+    def of(cls, data: FloatArray, fit: FitResult, scan: PreparedScan) -> _Chunk:
+        refit = fit_batch(data, scan.design, fit.mask)
         good = np.flatnonzero(refit.ok)
         seen, wanted = data[good][:, fit.mask], refit.expected[good][:, fit.mask]
         pairs = list(zip(seen, wanted, strict=True))
         error = refit.expected_error()[good]
         usable = (error > 0) & (fit.expected > SMALLEST_PULL)
         pulls = np.where(usable, (refit.expected[good] - fit.expected) / np.where(usable, error, 1.0), 0.0)
+        largest, failed = scan.largest(data[good])
         return cls(
             deviance=np.asarray(refit.deviance[good]),
             chi2=np.array([pearson_chi2(n, mu, len(fit.parameters)).chi2 for n, mu in pairs]),
             ks=np.array([kolmogorov_smirnov(n, mu).distance for n, mu in pairs]),
-            significance=scan.largest(data[good]) if len(good) else np.empty(0),
+            significance=largest if scan.windows else np.empty(0),
+            failed_windows=int(failed.sum()),
             pull_sums=np.stack([usable.sum(axis=0), pulls.sum(axis=0), (pulls**2).sum(axis=0)]),
         )
 
@@ -312,7 +283,8 @@ class _Chunk:
             return np.concatenate([getattr(part, name) for part in parts])
 
         sums = np.sum([part.pull_sums for part in parts], axis=0)
-        return cls(column("deviance"), column("chi2"), column("ks"), column("significance"), sums)
+        failed = sum(part.failed_windows for part in parts)
+        return cls(column("deviance"), column("chi2"), column("ks"), column("significance"), failed, sums)
 
     def pulls(self) -> tuple[FloatArray, FloatArray]:
         """Mean and width of the pulls of every bin."""

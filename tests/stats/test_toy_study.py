@@ -8,6 +8,7 @@ from scipy import stats
 
 from resonaut.errors import ConfigError, FitError
 from resonaut.stats import ToyStudy, draw_toys, fit_background, global_p_value, log_edges, sliding_windows, toy_study
+from resonaut.stats.excesses.toys import PreparedScan
 
 EDGES = log_edges(2000.0, 6000.0, 30)
 
@@ -75,6 +76,38 @@ def test_no_windows_no_scan(smooth: np.ndarray) -> None:
     assert len(found.toy_significance) == 0
     assert np.isnan([found.global_p, found.significance, found.low]).all()
     assert seen == [(5, 5)]
+
+
+def test_a_scan_that_failed_is_not_the_most_significant_one(
+    smooth: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No window of the data, and one of two in half of the toys, has a p-value: no global one, and all are counted."""
+    windows = sliding_windows(EDGES, sr_bins=4, step=4)[:2]
+    monkeypatch.setattr(PreparedScan, "best", lambda *_: (float("nan"),) * 3)
+    monkeypatch.setattr(PreparedScan, "significances", lambda _, n: iter([np.zeros(len(n)), np.full(len(n), np.nan)]))
+    found = toy_study((smooth, EDGES), windows, function="dijet3", toys=20)
+    assert np.isnan([found.significance, found.global_p, found.global_p_error, found.global_significance]).all()
+    assert (found.toys, found.failed_windows) == (20, 20)
+    assert ToyStudy.from_dict(found.to_dict()).failed_windows == 20
+
+
+def test_windows_that_fail_in_toys_are_counted() -> None:
+    """Six events in one bin: dijet5 cannot be fitted beside some windows."""
+    found = toy_study(
+        (np.bincount([5] * 6, minlength=30), EDGES), sliding_windows(EDGES, step=4), function="dijet5", toys=9
+    )
+    assert found.failed_windows > 0
+
+
+def test_bins_where_no_function_is_defined_are_left_out(smooth: np.ndarray) -> None:
+    """A histogram that starts at 0 gives the study of the one that starts at the fit range."""
+    counts, edges = np.append(5.0, smooth), np.append(0.0, EDGES)
+    windows = sliding_windows(EDGES, sr_bins=4, step=8)
+    one = toy_study((counts, edges), windows, function="dijet3", fit_range=(2000.0, 6000.0), toys=10)
+    assert (
+        one.toy_significance.tolist()
+        == toy_study((smooth, EDGES), windows, function="dijet3", toys=10).toy_significance.tolist()
+    )
 
 
 def test_what_cannot_be_studied_is_named(smooth: np.ndarray) -> None:
