@@ -1,4 +1,4 @@
-"""Result objects to plain dictionaries and back."""
+"""Result objects to plain dictionaries and back, and in short on a screen."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from resonaut.errors import InputError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ("plain", "restore")
+__all__ = ("brief", "plain", "restore")
 
 Record = TypeVar("Record", bound="DataclassInstance")
+
+LONGEST = 4  # elements of a sequence or a mapping that are shown one by one
 
 
 def plain(record: DataclassInstance) -> dict[str, Any]:
@@ -76,3 +78,50 @@ def restore(
     for name in tuples:
         values[name] = tuple(values[name])
     return cls(**values)
+
+
+def brief(record: DataclassInstance) -> str:
+    """Short ``repr`` of a result: numbers to six digits, of arrays only the shape.
+
+    Examples
+    --------
+    >>> from resonaut.stats import Signal
+    >>> Signal(np.array([1.0, 2.0, 3.0]), {"luminosity": 0.025})
+    Signal(template=array(3), yields={'luminosity': 0.025}, shapes={})
+    """
+    return (
+        f"{type(record).__name__}({', '.join(f'{f.name}={_short(getattr(record, f.name))}' for f in fields(record))})"
+    )
+
+
+def _short(value: Any, depth: int = 0) -> str:
+    if isinstance(value, np.ndarray) and value.ndim:
+        return f"array({'x'.join(map(str, value.shape))})"
+    if isinstance(value, np.ndarray | np.generic):
+        return _short(value.item(), depth)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, str):
+        return repr(value if len(value) <= 60 else f"{value[:57]}...")
+    if isinstance(value, int | None):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return _short_mapping(value, depth)
+    if isinstance(value, list | tuple):
+        if len(value) > LONGEST or depth > 1:
+            return f"{type(value).__name__}({len(value)})"
+        items = ", ".join(_short(item, depth + 1) for item in value)
+        return f"[{items}]" if isinstance(value, list) else f"({items}{',' if len(value) == 1 else ''})"
+    return _named(value)
+
+
+def _short_mapping(value: Mapping[Any, Any], depth: int) -> str:
+    if len(value) > 2 * LONGEST or depth > 1:
+        return f"dict({len(value)})"
+    return f"{{{', '.join(f'{key!r}: {_short(item, depth + 1)}' for key, item in value.items())}}}"
+
+
+def _named(value: Any) -> str:
+    """A window or a shape in its own words, other objects by their class."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{type(value).__name__}(...)"

@@ -14,7 +14,7 @@ from resonaut.compiled import in_threads
 from resonaut.errors import ConfigError, InputError
 from resonaut.stats.excesses.bumphunter import Model, Scan, prepare, sizes, toy_statistics
 from resonaut.stats.functions import DEFAULT_SQRTS
-from resonaut.stats.records import plain, restore
+from resonaut.stats.records import brief, plain, restore
 from resonaut.stats.regions import fit_region
 from resonaut.stats.shapes.signals import signal_counts
 from resonaut.stats.spectrum import Spectrum, poisson_counts
@@ -56,6 +56,8 @@ class BumpPower:
     toys: int
     experiments: int
     failed: int
+
+    __repr__ = brief
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for JSON."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import special
 
 from resonaut.stats.excesses.tails import squared_significance
-from resonaut.stats.records import plain, restore
+from resonaut.stats.records import brief, plain, restore
 
 __all__ = ("BumpHunterResult",)
 
@@ -75,6 +75,8 @@ class BumpHunterResult:
     intervals: IntArray
     interval_statistics: FloatArray
     toy_statistics: FloatArray
+
+    __repr__ = brief
 
     @property
     def local_significance(self) -> float:

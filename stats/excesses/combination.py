@@ -25,7 +25,7 @@ from resonaut.stats.engine.design import Design
 from resonaut.stats.excesses.mass_scan import signed_root
 from resonaut.stats.fits.fit import fit_background, require_fit
 from resonaut.stats.functions import DEFAULT_SQRTS
-from resonaut.stats.records import plain, restore
+from resonaut.stats.records import brief, plain, restore
 from resonaut.stats.regions import fit_region
 from resonaut.stats.shapes.signals import signal_counts
 from resonaut.stats.spectrum import Spectrum, poisson_counts
@@ -117,6 +117,8 @@ class CombinedExcess:
     compatibility: float
     shares: FloatArray
     function: str
+
+    __repr__ = brief
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for JSON."""

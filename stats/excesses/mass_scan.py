@@ -23,7 +23,7 @@ from resonaut.stats.engine.batched import BatchFit, fit_batch
 from resonaut.stats.engine.design import Design, pooled_importance
 from resonaut.stats.fits.fit import fit_background, require_fit
 from resonaut.stats.functions import DEFAULT_SQRTS
-from resonaut.stats.records import plain, restore
+from resonaut.stats.records import brief, plain, restore
 from resonaut.stats.regions import fit_region
 from resonaut.stats.shapes.signals import gaussian_template
 from resonaut.stats.spectrum import Spectrum, poisson_counts
@@ -72,6 +72,8 @@ class SignificanceScan:
     counts: FloatArray
     background: FloatArray
     templates: FloatArray
+
+    __repr__ = brief
 
     @property
     def local_p(self) -> FloatArray:

@@ -12,6 +12,7 @@ import numpy as np
 from resonaut.errors import ConfigError, InputError, ResonautError
 from resonaut.stats.excesses.significance import LocalPValues, local_p_values
 from resonaut.stats.functions import DEFAULT_SQRTS, available_functions, background_function
+from resonaut.stats.records import brief
 from resonaut.stats.spectrum import Spectrum, poisson_counts
 from resonaut.stats.windows import Window
 
@@ -38,6 +39,8 @@ class ScanInput:
     method: str
     cut: float
     spectrum: Spectrum
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class ScanEntry:
     status: str
     function: str
 
+    __repr__ = brief
+
     @property
     def ok(self) -> bool:
         """Whether there is a p-value."""
@@ -84,6 +89,8 @@ class ScanResult:
     """All entries of a scan, in the order of the inputs."""
 
     entries: tuple[ScanEntry, ...]
+
+    __repr__ = brief
 
     def __len__(self) -> int:
         return len(self.entries)

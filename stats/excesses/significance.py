@@ -39,6 +39,7 @@ from resonaut.stats.engine.design import Design, pooled_importance
 from resonaut.stats.fits.choice import choose_functions
 from resonaut.stats.fits.fit import FitResult, fit_counts, status_text
 from resonaut.stats.functions import DEFAULT_SQRTS
+from resonaut.stats.records import brief
 from resonaut.stats.regions import Region, fit_region
 from resonaut.stats.spectrum import Spectrum, as_counts, poisson_counts
 from resonaut.stats.windows import Window
@@ -77,6 +78,8 @@ class LocalPValues:
     status: tuple[str, ...]
     function: tuple[str, ...]
 
+    __repr__ = brief
+
     def __len__(self) -> int:
         return len(self.observed)
 
@@ -110,6 +113,8 @@ class ExcessResult:
     local_p: float
     local_significance: float
     fit: FitResult
+
+    __repr__ = brief
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for JSON."""

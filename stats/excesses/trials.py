@@ -30,7 +30,7 @@ from scipy import special
 from resonaut.errors import InputError
 from resonaut.stats.engine.batched import fit_batch
 from resonaut.stats.excesses.mass_scan import SignificanceScan
-from resonaut.stats.records import plain, restore
+from resonaut.stats.records import brief, plain, restore
 
 __all__ = ("TrialsResult", "asimov_trials", "euler_characteristic", "gross_vitells", "upcrossings")
 
@@ -70,6 +70,8 @@ class TrialsResult:
     toys: int
     failed: int
     method: str
+
+    __repr__ = brief
 
     @property
     def global_significance(self) -> float:

@@ -18,6 +18,7 @@ from resonaut.stats.goodness import (
     pearson_chi2,
     poisson_significance,
 )
+from resonaut.stats.records import brief
 
 __all__ = ("FitResult", "require_fit")
 
@@ -99,6 +100,8 @@ class FitResult:
     hesse: str = "not run"
     asymmetric: dict[str, tuple[float, float]] = field(default_factory=dict)
     scale: FloatArray | None = None
+
+    __repr__ = brief
 
     @property
     def ok(self) -> bool:

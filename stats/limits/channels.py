@@ -11,6 +11,7 @@ import numpy.typing as npt
 from resonaut.errors import InputError
 from resonaut.stats.fits.fit import FitResult, require_fit
 from resonaut.stats.limits.profiling import SignalModel
+from resonaut.stats.records import brief
 from resonaut.stats.shapes.signals import Signal, SignalLike, as_signal
 
 __all__ = ("Channel", "channel_counts", "signal_model")
@@ -39,6 +40,8 @@ class Channel:
     name: str
     fit: FitResult
     signal: Signal
+
+    __repr__ = brief
 
     @classmethod
     def build(cls, name: str, fit: FitResult, signal: SignalLike, *, signal_uncertainty: float = 0.0) -> Channel:

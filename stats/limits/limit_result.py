@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut.errors import ConfigError, InputError
+from resonaut.stats.records import brief
 
 __all__ = ("UNITS", "LimitResult", "MassLimit", "Theory", "mass_limit")
 
@@ -69,6 +70,8 @@ class LimitResult:
     method: str = "asymptotic"
     background: float = NAN
     error: float = 0.0
+
+    __repr__ = brief
 
     @property
     def ok(self) -> bool:
@@ -175,6 +178,8 @@ class MassLimit:
     observed: float
     expected: Five
     excluded: tuple[tuple[float, float], ...]
+
+    __repr__ = brief
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for JSON."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from resonaut.errors import InputError
+from resonaut.stats.records import brief
 from resonaut.stats.shapes.base import FloatArray, Shape
 from resonaut.stats.shapes.template import TemplateShape
 
@@ -41,6 +42,8 @@ class LeaveOneOut:
     total_variation: float
     mean: float
     width: float
+
+    __repr__ = brief
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, for JSON."""

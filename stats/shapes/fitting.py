@@ -13,6 +13,7 @@ from scipy import special
 
 from resonaut.errors import ConfigError, InputError, unknown_name
 from resonaut.stats.goodness import pearson_chi2
+from resonaut.stats.records import brief
 from resonaut.stats.shapes.base import FittableShape, FloatArray
 from resonaut.stats.shapes.crystal_ball import CrystalBallShape
 from resonaut.stats.shapes.gaussian import GaussianShape
@@ -76,6 +77,8 @@ class ShapeFit:
     p_value: float
     deviance: float
     status: str
+
+    __repr__ = brief
 
     @property
     def ok(self) -> bool:

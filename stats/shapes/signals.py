@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut.errors import InputError
+from resonaut.stats.records import brief
 from resonaut.stats.shapes.gaussian import GaussianShape
 from resonaut.stats.spectrum import Spectrum, as_counts
 
@@ -54,6 +55,8 @@ class Signal:
     template: FloatArray
     yields: Mapping[str, float] = field(default_factory=dict)
     shapes: Mapping[str, tuple[FloatArray, FloatArray]] = field(default_factory=dict)
+
+    __repr__ = brief
 
     @property
     def names(self) -> tuple[str, ...]:

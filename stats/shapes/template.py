@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut.errors import InputError
+from resonaut.stats.records import brief
 from resonaut.stats.shapes.base import FloatArray, Shape, checked_edges
 from resonaut.stats.spectrum import Spectrum, as_counts
 
@@ -56,6 +57,8 @@ class TemplateShape(Shape):
     counts: FloatArray
     below: float = 0.0
     above: float = 0.0
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         """Check the histogram and keep it as arrays."""

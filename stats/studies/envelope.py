@@ -24,7 +24,7 @@ from resonaut.errors import ConfigError, FitError
 from resonaut.stats.engine.batched import FAILED, BatchFit, fit_batch
 from resonaut.stats.engine.design import Design, pooled_importance
 from resonaut.stats.functions import DEFAULT_SQRTS
-from resonaut.stats.records import plain, restore
+from resonaut.stats.records import brief, plain, restore
 from resonaut.stats.regions import fit_region
 from resonaut.stats.shapes.signals import SignalLike, as_signal
 from resonaut.stats.spectrum import Spectrum, as_counts, poisson_counts
@@ -91,6 +91,8 @@ class Envelope:
     significance: float
     p_value: float
     failed: dict[str, str]
+
+    __repr__ = brief
 
     @property
     def envelope(self) -> FloatArray:
@@ -296,6 +298,8 @@ class EnvelopeToys:
     rise: FloatArray
     chosen: IntArray
     failed: int
+
+    __repr__ = brief
 
     def coverage(self, level: float = 0.6827) -> tuple[float, float]:
         """Fraction of toys whose interval of this level holds the injected strength, and its binomial error."""

@@ -19,7 +19,7 @@ from resonaut.errors import ConfigError
 from resonaut.stats.engine.batched import CONVERGED, fit_batch
 from resonaut.stats.engine.design import Design, pooled_importance
 from resonaut.stats.functions import DEFAULT_SQRTS
-from resonaut.stats.records import plain, restore
+from resonaut.stats.records import brief, plain, restore
 from resonaut.stats.regions import fit_region
 from resonaut.stats.spectrum import Spectrum, as_counts
 from resonaut.stats.studies.grid import Signals, signal_grid
@@ -74,6 +74,8 @@ class SignalInjection:
     slope_error: FloatArray
     offset: FloatArray
     offset_error: FloatArray
+
+    __repr__ = brief
 
     @property
     def pull_mean_error(self) -> FloatArray:

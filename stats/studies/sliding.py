@@ -22,7 +22,7 @@ from scipy import special
 
 from resonaut.stats.functions import DEFAULT_SQRTS, background_function
 from resonaut.stats.goodness import pearson_chi2, poisson_significance
-from resonaut.stats.records import plain, restore
+from resonaut.stats.records import brief, plain, restore
 from resonaut.stats.regions import fit_region
 from resonaut.stats.spectrum import Spectrum, poisson_counts
 from resonaut.stats.studies.stitching import Stitching, default_half_widths
@@ -84,6 +84,8 @@ class SlidingFit:
     chi2: float
     groups: int
     status: str
+
+    __repr__ = brief
 
     @property
     def ok(self) -> bool:

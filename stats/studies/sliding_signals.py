@@ -19,7 +19,7 @@ from resonaut.stats.engine.batched import CONVERGED, fit_batch
 from resonaut.stats.excesses.bump_result import BumpHunterResult
 from resonaut.stats.excesses.bumphunter import bump_hunter
 from resonaut.stats.excesses.bumpscan import most_significant
-from resonaut.stats.records import plain, restore
+from resonaut.stats.records import brief, plain, restore
 from resonaut.stats.studies.grid import Signals, signal_grid
 from resonaut.stats.studies.sliding import SlidingFit
 from resonaut.stats.studies.stitching import Stitching
@@ -59,6 +59,8 @@ class SlidingScan:
     p_value: FloatArray
     maxima: FloatArray
     global_p: float
+
+    __repr__ = brief
 
     @property
     def best(self) -> int:

@@ -26,7 +26,7 @@ from resonaut.errors import ConfigError, InputError
 from resonaut.stats.engine.batched import FAILED, BatchFit, fit_batch
 from resonaut.stats.engine.design import Design, pooled_importance
 from resonaut.stats.functions import DEFAULT_SQRTS, available_functions, background_function
-from resonaut.stats.records import plain, restore
+from resonaut.stats.records import brief, plain, restore
 from resonaut.stats.regions import fit_region
 from resonaut.stats.spectrum import Spectrum, as_counts
 from resonaut.stats.studies.grid import Signals, signal_grid
@@ -72,6 +72,8 @@ class SpuriousSignal:
     expected: FloatArray
     tolerance: float
     deviance: float
+
+    __repr__ = brief
 
     @property
     def ratio(self) -> FloatArray:
@@ -141,6 +143,8 @@ class SpuriousRanking:
     max_relative: float | None
     chosen: str | None
     failed: dict[str, str]
+
+    __repr__ = brief
 
     def table(self) -> str:
         """The ranking as text."""
