@@ -36,6 +36,7 @@ from resonaut.stats.engine.settings import (
     FLAT_INFORMATION,
     FREE,
 )
+from resonaut.stats.records import brief
 
 __all__ = ("AT_LIMIT", "CONVERGED", "FAILED", "BatchFit", "covariance_from", "fit_batch")
 
@@ -81,6 +82,8 @@ class BatchFit:
     events: FloatArray
     strength: FloatArray
     null_deviance: FloatArray
+
+    __repr__ = brief
 
     def __len__(self) -> int:
         return len(self.theta)

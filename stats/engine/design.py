@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from resonaut.errors import InputError
 from resonaut.stats.functions import DEFAULT_SQRTS, BackgroundFunction, background_function
+from resonaut.stats.records import brief
 
 __all__ = ("Design", "pooled_importance")
 
@@ -43,6 +44,8 @@ class Design:
     basis: FloatArray
     weights: FloatArray
     to_physical: FloatArray
+
+    __repr__ = brief
 
     @classmethod
     def build(

@@ -21,6 +21,7 @@ import yaml
 
 from resonaut.errors import InputError, unknown_name
 from resonaut.stats.exchange.tables import BinnedTable, bin_edges, centred_edges, unique_names
+from resonaut.stats.records import brief
 
 __all__ = (
     "HepDataColumn",
@@ -63,6 +64,8 @@ class HepDataColumn:
     qualifiers: dict[str, str | float] = field(default_factory=dict)
     errors: dict[str, FloatArray] = field(default_factory=dict)
 
+    __repr__ = brief
+
     def __len__(self) -> int:
         return len(self.values)
 
@@ -85,6 +88,8 @@ class HepDataTable:
     dependent: tuple[HepDataColumn, ...]
     description: str = ""
     keywords: dict[str, list[Any]] = field(default_factory=dict)
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         lengths = {len(variable) for variable in (*self.independent, *self.dependent)}

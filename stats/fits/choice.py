@@ -25,7 +25,7 @@ from resonaut.errors import ConfigError, InputError
 from resonaut.stats.engine.batched import CONVERGED, BatchFit, fit_batch
 from resonaut.stats.engine.design import Design, pooled_importance
 from resonaut.stats.functions import DEFAULT_SQRTS, DIJET_FAMILY, background_function
-from resonaut.stats.records import plain, restore
+from resonaut.stats.records import brief, plain, restore
 from resonaut.stats.regions import fit_region
 from resonaut.stats.spectrum import Spectrum, poisson_counts
 from resonaut.stats.windows import Window
@@ -109,6 +109,8 @@ class FTestToys:
     statistics: FloatArray
     toys: int
     failed: int
+
+    __repr__ = brief
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for JSON."""
@@ -232,6 +234,8 @@ class FunctionChoice:
     deviances: tuple[float, ...]
     p_values: tuple[float, ...]
     toys: int = 0
+
+    __repr__ = brief
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for JSON."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from resonaut.errors import ConfigError, FitError
 from resonaut.stats.engine.batched import fit_batch
 from resonaut.stats.engine.design import Design, pooled_importance
-from resonaut.stats.records import plain, restore
+from resonaut.stats.records import brief, plain, restore
 from resonaut.stats.studies.sliding import SlidingFit
 
 __all__ = ("SlidingComparison", "SlidingToys", "compare_with_one_fit", "sliding_toys")
@@ -43,6 +43,8 @@ class SlidingToys:
     spread: FloatArray
     toys: int
     failed: int
+
+    __repr__ = brief
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for JSON."""
@@ -128,6 +130,8 @@ class SlidingComparison:
     drops: FloatArray
     toys: int
     failed: int
+
+    __repr__ = brief
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for JSON."""
