@@ -81,7 +81,7 @@ def read_background(
 
 
 def scan_masses(edges: Floats, masses: Sequence[float], width: float) -> Floats:
-    """Masses of a scan: the given ones, or half a width apart over the range, without its ends.
+    """Masses of a scan: the given ones, each once, or half a width apart over the range, without its ends.
 
     Raises
     ------
@@ -92,13 +92,22 @@ def scan_masses(edges: Floats, masses: Sequence[float], width: float) -> Floats:
         msg = f"masses {outside} lie outside of the fitted range {edges[0]:g} to {edges[-1]:g} GeV"
         raise InputError(msg)
     if masses:
-        return np.array(sorted(masses))
+        return np.array(sorted(set(masses)))
     low, high = edges[0] * (1 + 2 * width), edges[-1] / (1 + 2 * width)
     if not low < high:
         msg = f"resonances {100 * width:g} % wide do not fit into {edges[0]:g} to {edges[-1]:g} GeV, expected a smaller --width or --mass"
         raise InputError(msg)
     points = int(np.clip(np.ceil(np.log(high / low) / np.log1p(width / 2)), 2, 300))
     return np.geomspace(low, high, points)
+
+
+def _round_masses(low: float, high: float, points: int) -> list[float]:
+    """About equal ratios from `low` to `high`, in round numbers."""
+    masses = np.geomspace(low, high, points)
+    room = np.diff(masses).min() / 2  # rounding moves a mass by less than a quarter of a gap
+    power = 10.0 ** np.floor(np.log10(room))
+    step = power * max(k for k in (1, 2, 5) if k * power <= room)
+    return sorted({float(np.rint(mass / step) * step) for mass in masses})
 
 
 def limits_of_histogram(
@@ -112,7 +121,7 @@ def limits_of_histogram(
         If a mass lies outside of the histogram.
     """
     edges = histogram[1]
-    masses = masses or [float(m) for m in np.geomspace(edges[0] * 1.1, edges[-1] / 1.1, 12)]
+    masses = masses or _round_masses(edges[0] * 1.1, edges[-1] / 1.1, 12)
     masses = scan_masses(edges, masses, width).tolist()
     with progress_bar("upper limits", len(masses)) as advance:
         return limit_scan(

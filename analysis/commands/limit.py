@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from resonaut.analysis.commands.common import Output, Source, output_options, seed_option, spectrum_options
+from resonaut.analysis.commands.common import Output, Source, output_options, quality, seed_option, spectrum_options
 from resonaut.errors import FitError
 
 __all__ = ("limit",)
@@ -68,7 +68,13 @@ def limit(
     resonaut limit mjj.csv --method toys --cache limits.cache --workers 4
     """
     from resonaut.analysis.histogram import limits_of_histogram
+    from resonaut.stats import fit_background
 
+    background = fit_background(source.spectrum, **source.model)
+    click.echo(f"background alone: {background.function}, {quality(background)}, {background.status}")
+    if background.p_value < 0.01 or background.status != "converged":
+        text = "note: the background does not describe the spectrum; unless a signal does, limits mean nothing: try --function, --low, --high"
+        click.secho(text, fg="yellow", err=True)
     results = limits_of_histogram(
         source.spectrum, mass, width=width, luminosity=lumi, unit=unit if lumi else None, **source.model, **options
     )

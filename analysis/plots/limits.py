@@ -28,11 +28,12 @@ def draw_limits(
     limits: Sequence[LimitResult],
     *,
     title: str,
-    subtitle: str,
+    subtitle: str = "",
     scale: float = 1.0,
     unit: str | None = None,
     theories: Mapping[str, Theory] | None = None,
     quantity: str | None = None,
+    x_label: str = "Mass [GeV]",
 ) -> Drawn:
     """Brazil band of CLs limits, with the cross-sections of theories and the masses that they lose.
 
@@ -48,6 +49,8 @@ def draw_limits(
         Curves by name, in the unit that is drawn; where one crosses the limits is written in the legend.
     quantity
         Label of the axis, with its unit.
+    x_label
+        Label of the mass axis.
 
     Raises
     ------
@@ -75,7 +78,8 @@ def draw_limits(
             for k, (name, theory) in enumerate((theories or {}).items())
         }
         _frame(axes, scaled, quantity or NAMES.get(shown, shown))
-        axes.legend(title=subtitle, loc="upper right", title_fontsize=11)
+        axes.set_xlabel(x_label)
+        axes.legend(title=subtitle or None, loc="upper right", title_fontsize=11)
         label_experiment(axes, title)
         level = f"{100 * scaled[0].cl:g} % CL upper limits"
         axes.text(1.0, 1.01, level, transform=axes.transAxes, ha="right", va="bottom", fontsize=11)
@@ -90,10 +94,24 @@ def _band(axes: Any, limits: Sequence[LimitResult]) -> None:
     axes.plot(mass, median, "--", color="black", label="Expected (median)", zorder=4)
     axes.fill_between(mass, low1, high1, color=ONE_SIGMA, label=r"Expected $\pm 1\sigma$", zorder=2, linewidth=0)
     axes.fill_between(mass, low2, high2, color=TWO_SIGMA, label=r"Expected $\pm 2\sigma$", zorder=1, linewidth=0)
+    _lonely(axes, mass, np.stack([low2, low1, median, high1, high2]))
     thrown = np.array([r.method == "toys" for r in limits])
     if thrown.any() and not thrown.all():
         hollow = {"color": "white", "markeredgecolor": "black", "markersize": 4}
         axes.plot(mass[thrown], observed[thrown], "o", **hollow, zorder=6, label="Observed, from toys")
+
+
+def _lonely(axes: Any, mass: Any, expected: Any) -> None:
+    """Bars for masses without a neighbour: a band has no width there."""
+    padded = np.pad(np.isfinite(expected[2]), 1)
+    alone = padded[1:-1] & ~padded[:-2] & ~padded[2:]
+    if not alone.any():
+        return
+    median = expected[2][alone]
+    for (low, high), colour, width in ((expected[[0, 4]], TWO_SIGMA, 9), (expected[[1, 3]], ONE_SIGMA, 9)):
+        bars = np.stack([median - low[alone], high[alone] - median])
+        axes.errorbar(mass[alone], median, yerr=bars, fmt="none", ecolor=colour, elinewidth=width, zorder=2)
+    axes.plot(mass[alone], median, "_", color="black", markersize=16, markeredgewidth=1.5, zorder=4)
 
 
 def _theory(axes: Any, limits: Sequence[LimitResult], name: str, theory: Theory, colour: str) -> dict[str, Any]:
@@ -119,6 +137,6 @@ def _frame(axes: Any, limits: Sequence[LimitResult], quantity: str) -> None:
         axes.set_ylim(finite.min() / 2, finite.max() * 10 ** (0.55 * span + 0.3))
     masses = [r.mass for r in limits]
     if len(masses) > 1:
-        axes.set_xlim(min(masses), max(masses))
-    axes.set_xlabel("Resonance mass [GeV]")
+        margin = 0.025 * (max(masses) - min(masses))  # whole markers at both ends
+        axes.set_xlim(min(masses) - margin, max(masses) + margin)
     axes.set_ylabel(f"Upper limit on {quantity}")

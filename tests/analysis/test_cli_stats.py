@@ -256,6 +256,17 @@ def test_limit_on_a_cross_section_and_by_toys(tmp_path: Path) -> None:
     assert few["method"] == "toys"
 
 
+def test_limit_says_whether_the_background_fits(tmp_path: Path) -> None:
+    """A chi2 of the background alone; a note where it is bad. A mass given twice is computed once."""
+    arguments = ("limit", CMS, "--mass", 3000, "--method", "asymptotic")
+    code, text = invoke(*arguments, "--mass", 3000)
+    assert code == 0, text
+    assert text.count("3000 GeV") == 1
+    assert "chi2/ndf = 33.0/35" in text
+    assert "note:" not in text
+    assert "limits mean nothing" in invoke(*arguments, "--function", "dijet2")[1]
+
+
 RESULTS: dict[str, tuple[type, Callable[[], tuple[object, ...]]]] = {
     "fit": (FitResult, lambda: ("fit", CMS)),
     "scan": (ScanResult, lambda: ("scan", CMS, "--sr-bins", 8)),

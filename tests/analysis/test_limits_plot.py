@@ -47,3 +47,18 @@ def test_another_unit_and_refusals(limits):
         draw_limits([], title="T", subtitle="S")
     with pytest.raises(InputError, match="in one unit"):
         draw_limits([limits[0], limits[2].scaled(1.0, "fb")], title="T", subtitle="S")
+
+
+def test_one_mass_has_bars_for_its_band(limits):
+    """A single limit shows its median and both bands; whole markers are inside of the frame."""
+    figure, _ = draw_limits(limits[2:3], title="T")
+    (axes,) = figure.axes
+    bars = [c.get_segments()[0] for c in axes.collections if hasattr(c, "get_segments")]
+    assert sorted((bar[0][1], bar[1][1]) for bar in bars) == [pytest.approx((0.05, 0.2)), pytest.approx((0.07, 0.14))]
+    assert any(list(line.get_ydata()) == [0.1] and line.get_marker() == "_" for line in axes.lines)
+    plt.close(figure)
+    figure, _ = draw_limits(limits, title="T")
+    low, high = figure.axes[0].get_xlim()
+    assert low < 1000.0
+    assert high > 3000.0
+    plt.close(figure)
