@@ -221,6 +221,9 @@ def fit_batch(
     Without any event in the fitted region the likelihood rises towards zero expectation: such a spectrum gets exactly
     zero expected events and the status `AT_LIMIT`.
 
+    Below 300 events a fitted signal is looked for from two starts, since a signal on a steep background and no signal on a
+    flat one may each be a maximum. At 20 events the higher one is still missed in about 4 of 1000 toys.
+
     Examples
     --------
     >>> import numpy as np
@@ -301,11 +304,11 @@ def _result(
     iterations: IntArray,
 ) -> BatchFit:
     events = batch.events
-    empty = (events == 0) & (batch.used > 0).any(axis=1) & (batch.mode < FREE)
-    held = (batch.strengths[:, None] * batch.signals * batch.used).sum(
-        axis=1
-    )  # all that a spectrum without events expects
+    # without events the background is none, and so is a fitted signal; a held one is all that is expected
+    empty = (events == 0) & (batch.used > 0).any(axis=1)
+    held = (batch.strengths[:, None] * batch.signals * batch.used).sum(axis=1)
     status[empty], numbers[empty, :2] = AT_LIMIT, 2.0 * held[empty, None]
+    numbers[empty, 2] = batch.strengths[empty]
     deviance, null_deviance = np.maximum(numbers[:, :2], 0.0).T
     return BatchFit(
         batch.design, theta, information, deviance, status, iterations, events, numbers[:, 2].copy(), null_deviance

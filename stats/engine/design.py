@@ -75,6 +75,9 @@ class Design:
         """
         chosen = background_function(function) if isinstance(function, str) else function
         bounds = np.asarray(edges, dtype=np.float64)
+        if bounds.ndim != 1 or len(bounds) < 2 or not (np.diff(bounds) > 0).all():
+            msg = f"{chosen.name} got edges of shape {bounds.shape}, expected (bins + 1,) that increase strictly"
+            raise InputError(msg)
         if not (bounds[0] > 0 and bounds[-1] <= sqrts):
             msg = f"{chosen.name} got edges {bounds[0]:.6g}..{bounds[-1]:.6g}, expected 0 < edges <= sqrts = {sqrts:.6g} GeV"
             raise InputError(msg)

@@ -16,6 +16,7 @@ from resonaut.stats.engine.settings import MAX_LOG_STEP, TINY
 from resonaut.stats.engine.vectors import exponentials, logarithms
 
 __all__ = (
+    "BEST",
     "MU",
     "PREVIOUS",
     "STEP",
@@ -38,7 +39,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 MU, RATIO, RESIDUAL, WEIGHT = 0, 1, 2, 3  # rows of the scratch over cells
-X, STEP, SCORE, PREVIOUS = 0, 1, 2, 3  # rows of the scratch over parameters
+X, STEP, SCORE, PREVIOUS, BEST = 0, 1, 2, 3, 4  # rows of the scratch over parameters
 
 
 @summing_kernel

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from resonaut.compiled import kernel
 from resonaut.stats.engine.kernels import (
+    BEST,
     MU,
     PREVIOUS,
     STEP,
@@ -34,6 +35,7 @@ from resonaut.stats.engine.settings import (
     CONVERGED,
     FAILED,
     FALLING,
+    FEW,
     FINEST,
     FIXED,
     FLAT_INFORMATION,
@@ -179,6 +181,19 @@ def _rises(counts: FloatArray, used: FloatArray, signal: FloatArray, cells: Floa
 
 
 @kernel
+def _strength_without_background(counts: FloatArray, used: FloatArray, signal: FloatArray) -> float:
+    """Strength of a signal that takes all events under it, where it has more than a twentieth of its peak."""
+    peak, events, inside = 0.0, 0.0, 0.0
+    for c in range(counts.size):
+        peak = max(peak, used[c] * signal[c])
+    for c in range(counts.size):
+        if used[c] * signal[c] > 0.05 * peak:
+            events += counts[c]
+            inside += signal[c]
+    return events / inside if inside > 0.0 else 0.0
+
+
+@kernel
 def fit_rows(
     counts: FloatArray,
     used: FloatArray,
@@ -217,10 +232,10 @@ def fit_rows(
     parameters, n_cells, size = len(basis) - 1, counts.shape[1], information.shape[1]
     value, shifted = np.empty(basis.shape[1]), np.empty(basis.shape[1])
     cells, jacobian = np.empty((4, n_cells)), np.empty((parameters + 1, n_cells))
-    vectors, factor = np.zeros((4, parameters + 1)), np.empty((parameters + 1, parameters + 1))
+    vectors, factor = np.zeros((5, parameters + 1)), np.empty((parameters + 1, parameters + 1))
     matrix = np.zeros((parameters + 1, parameters + 1))
     shifted_bits, bits = shifted.view(np.int64), cells.view(np.int64)
-    offset, scaled = np.zeros(n_cells), np.zeros(n_cells)
+    offset, scaled, strength = np.zeros(n_cells), np.zeros(n_cells), 0.0
     for n in range(len(counts)):
         data, signal, weight = counts[n], signals[min(n, len(signals) - 1)], used[min(n, len(used) - 1)]
         given = len(starts) > 0 and not np.isnan(starts[n, 0])
@@ -233,21 +248,46 @@ def fit_rows(
             scaled[c] = max(data[c] - offset[c], 0.0)
         fresh = given or not start(scaled, weight, centre, cells, bits, vectors, matrix, factor)
         state, steps, deviance, unit = FAILED, 0, np.nan, 1.0
-        for stage in range(2 if mode >= FREE else 1):  # background alone, then with signal
+        # background alone, then with signal; where few events leave two maxima, again from a signal that takes the events
+        # near it: first held, then free
+        for stage in range(1 if mode < FREE else 2 if total >= FEW else 4):
             if stage == 1:
                 unit = _signal_unit(signal, weight, cells)
                 for c in range(n_cells):
                     scaled[c] = unit * signal[c]
-                if unit == 0.0 or (mode == POSITIVE and not _rises(data, weight, signal, cells)):
-                    for c in range(n_cells):
-                        jacobian[parameters, c] = scaled[c]
-                    score(data, weight, size, cells, jacobian, vectors, matrix)
+                    jacobian[parameters, c] = scaled[c]
+                score(data, weight, size, cells, jacobian, vectors, matrix)
+                if unit == 0.0:
                     break
-            state, more, deviance = _maximise(
-                data, weight, scaled, offset, parameters + stage, mode == POSITIVE and stage == 1, fresh or stage == 1,
+                if mode == POSITIVE and not _rises(data, weight, signal, cells):
+                    continue
+            elif stage == 2:
+                strength = _strength_without_background(data, weight, signal)
+                if not strength > 0.0:
+                    break
+                for k in range(parameters + 1):
+                    vectors[BEST, k] = vectors[X, k]
+                vectors[X, parameters] = 0.0
+                for c in range(n_cells):
+                    offset[c] = strength * signal[c]
+            elif stage == 3:
+                vectors[X, parameters] = strength / unit
+                for c in range(n_cells):
+                    offset[c] = 0.0
+            free = stage in (1, 3)
+            found, more, reached = _maximise(
+                data, weight, scaled, offset, parameters + int(free), mode == POSITIVE and free, fresh or stage > 0,
                 basis, cell, centre, value, shifted, shifted_bits, cells, bits, jacobian, vectors, matrix, factor,
             )  # fmt: skip
             steps += more
+            if stage == 3 and not (found != FAILED and reached < deviance - ROUNDING * (total + 1.0) - FINEST):
+                for k in range(parameters + 1):
+                    vectors[X, k] = vectors[BEST, k]
+                expect(vectors[X], scaled, offset, basis, cell, value, shifted, shifted_bits, cells)
+                differentiate(scaled, basis, cell, value, shifted, jacobian)
+                score(data, weight, size, cells, jacobian, vectors, matrix)
+            elif stage != 2:
+                state, deviance = found, reached
             if stage == 0:
                 numbers[n, 1] = deviance
                 if state == FAILED:

@@ -7,6 +7,7 @@ __all__ = (
     "CONVERGED",
     "FAILED",
     "FALLING",
+    "FEW",
     "FINEST",
     "FIXED",
     "FLAT_INFORMATION",
@@ -29,6 +30,7 @@ MAX_ITERATIONS = 60
 MAX_HALVINGS = 20
 MAX_LOG_STEP = 4.0  # largest rise of ln f in one step: keeps exp() and the first steps tame
 TOLERANCE = 1e-10  # gain in 2 ln L of the last step
+FEW = 300.0  # events: below, a signal and a steep background may each explain the same ones, and both are tried
 FINEST = 1e-12  # the same where that step is not taken
 TRUSTED = 0.5  # steps that change ln f by less are taken without looking, for as long as gains fall
 FALLING = 1e-4  # of the gain before: the information of an earlier point is still good

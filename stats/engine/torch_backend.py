@@ -18,6 +18,7 @@ from resonaut.stats.engine.settings import (
     AT_LIMIT,
     CONVERGED,
     FAILED,
+    FEW,
     FINEST,
     FIXED,
     FLAT_INFORMATION,
@@ -96,12 +97,32 @@ def _fit_rows(batch: Problem, starts: FloatArray, rows: slice, device: torch.dev
         unit = torch.where(information > 0, information.clamp_min(TINY).rsqrt(), nothing)
         rising = (fits.used * (fits.counts / mu.clamp_min(TINY) - 1.0) * signal).sum(1) > 0
         wanted = (status != FAILED) & (unit > 0) & (rising | (batch.mode == FREE))
-        signal = unit[:, None] * signal
+        template, signal = signal, unit[:, None] * signal
         left = torch.nonzero(wanted)[:, 0]
-        part = fits.take(left)
-        more = part.maximise(x[left], signal[left], held[left], parameters + 1, positive=batch.mode == POSITIVE)
-        x[left], deviance[left], status[left] = more[0], more[1], more[2]
-        steps[left] += more[3]
+        runs = [(left, x)]
+        weighted = fits.used * template
+        under = (weighted > 0.05 * weighted.amax(1, keepdim=True)).double()
+        seen = (fits.counts * under).sum(1) / (template * under).sum(1).clamp_min(TINY)
+        few = ((fits.counts * fits.used).sum(1) < FEW) & (status != FAILED) & (unit > 0) & (seen > 0)
+        again = torch.nonzero(few)[:, 0]
+        if len(again):  # from a signal that takes the events near it: first held, then free
+            other = torch.cat([x[:, :parameters], nothing[:, None]], 1)
+            taken = seen[again, None] * template[again]
+            other[again] = fits.take(again).maximise(other[again], 0 * taken, taken, parameters)[0]
+            other[:, parameters] = seen / unit.clamp_min(TINY)
+            runs.append((again, other))
+        for which, begin in runs:
+            if not len(which):
+                continue
+            more = fits.take(which).maximise(
+                begin[which], signal[which], held[which], parameters + 1, positive=batch.mode == POSITIVE
+            )
+            steps[which] += more[3]
+            better = torch.full_like(which, begin is x, dtype=torch.bool) | (
+                (more[2] != FAILED) & (more[1] < deviance[which] - fits.rounding[which] - FINEST)
+            )
+            at = which[better]
+            x[at], deviance[at], status[at] = more[0][better], more[1][better], more[2][better]
     size = parameters + int(batch.mode >= FREE)
     mu, jacobian = fits.expect(x, signal, held)
     information = fits.derive(mu, jacobian, size)[1]
@@ -138,7 +159,9 @@ class _Fits:
         p, bins, cells = len(self.basis) - 1, len(self.cell), self.counts.shape[1]
         value = torch.exp((x[:, :p] @ self.basis[:p] + self.basis[p]).clamp(-700.0, 700.0))
         products = value[:, None, :] * self.basis[:p]
-        binned = torch.cat([value[:, None, :], products], 1).reshape(len(x), p + 1, -1, bins).sum(2)
+        binned = (
+            torch.cat([value[:, None, :], products], 1).reshape(len(x), p + 1, self.basis.shape[1] // bins, bins).sum(2)
+        )
         if cells != bins:
             merged = torch.zeros(len(x), p + 1, cells, dtype=binned.dtype, device=binned.device)
             binned = merged.index_add_(2, self.cell, binned)

@@ -36,7 +36,11 @@ __all__ = (
 FloatArray = npt.NDArray[np.float64]
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_TO_GEV = {"gev": 1.0, "tev": 1000.0, "mev": 0.001, "gev/c^2": 1.0, "gev/c2": 1.0, "tev/c^2": 1000.0}
+_TO_GEV = {"": 1.0} | {
+    prefix + unit: factor
+    for prefix, factor in (("mev", 0.001), ("gev", 1.0), ("tev", 1000.0))
+    for unit in ("", "/c^2", "/c2", "/c**2")
+}
 _OBSERVED = re.compile(r"\b(data|obs|observed|observation|events?|counts?|yield)\b", re.IGNORECASE)
 _PREDICTED = re.compile(r"\b(fit|fitted|expected|prediction|predicted|background|bkg|mc|error)\b", re.IGNORECASE)
 MISSING = "-"  # HEPData's sign for a cell without a number
@@ -245,7 +249,10 @@ def binned_table(table: HepDataTable, source: str) -> BinnedTable:
         msg = f"{where} has the independent variables {given}, expected one mass with bin edges"
         raise InputError(msg)
     mass = (binned or numbers)[0]
-    factor = _TO_GEV.get(mass.units.replace(" ", "").casefold(), 1.0)
+    factor = _TO_GEV.get(mass.units.replace(" ", "").casefold())
+    if factor is None:
+        msg = f"{where} has the mass {mass.name!r} in {mass.units!r}, expected GeV, TeV or MeV"
+        raise InputError(msg)
     axis = np.asarray(mass.values) * factor
     if not len(axis):
         msg = f"{where} has no rows"

@@ -106,6 +106,21 @@ def test_no_events_and_a_held_signal(backend):
     fit = fit_batch(np.zeros(30), design, signal=SIGNAL, strength=3.0, backend=backend)
     assert fit.deviance[0] == pytest.approx(6.0 * SIGNAL.sum())
     assert fit.expected.sum() == 0
+    for positive in (True, False):
+        free = fit_batch(np.zeros(30), design, signal=SIGNAL, positive=positive, backend=backend)
+        assert (free.strength[0], free.deviance[0], free.status[0]) == (0.0, 0.0, AT_LIMIT)
+
+
+@pytest.mark.parametrize(("events", "allowed"), [(19.0, 0.01), (60.0, 0.0), (1000.0, 0.0)])
+def test_free_signal_is_the_best_of_held_ones(falling, events, allowed):
+    """Few events can be a signal on a steep background or no signal on a flat one: both maxima are looked for."""
+    toys = np.random.default_rng(3).poisson(events * falling, size=(1000, 30)).astype(float)
+    design = Design.build("dijet3", EDGES, importance=falling)
+    free = fit_batch(toys, design, signal=SIGNAL, positive=True)
+    under = (toys * (SIGNAL > 0.05 * SIGNAL.max())).sum(axis=1)
+    held = [fit_batch(toys, design, signal=SIGNAL, strength=part * under) for part in (0.3, 0.7, 1.0, 1.5)]
+    lowest = np.min([np.where(fit.ok, fit.deviance, np.inf) for fit in held], axis=0)
+    assert (lowest < free.deviance - 0.01).mean() <= allowed
 
 
 def test_one_spectrum_and_many_templates(falling):
