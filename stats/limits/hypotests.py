@@ -13,7 +13,7 @@ from scipy import special
 from resonaut.errors import FitError
 from resonaut.stats.limits.profiling import SignalModel
 
-__all__ = ("BAND", "Hypotests", "asymptotic_cls", "background_under", "tail_fraction")
+__all__ = ("BAND", "Hypotests", "asymptotic_cls", "background_under", "tail_fraction", "toy_band")
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -73,7 +73,39 @@ def tail_fraction(sample: FloatArray, value: float) -> float:
     >>> tail_fraction(np.array([0.0, 0.0, 1.0, 2.0]), 1.0)
     0.5
     """
-    return float(max((sample >= value - TIES * (1.0 + abs(value))).mean(), 1.0 / (len(sample) + 1)))
+    return float(max(_tail_fractions(sample, np.array([value]))[0], 1.0 / (len(sample) + 1)))
+
+
+def _tail_fractions(sample: FloatArray, values: FloatArray) -> FloatArray:
+    lowest = values - TIES * (1.0 + np.abs(values))
+    return np.asarray(1.0 - np.searchsorted(np.sort(sample), lowest) / len(sample))
+
+
+def toy_band(with_signal: FloatArray, without: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Expected CLs from toys of both hypotheses: quantiles of the CLs of the background toys, as in pyhf.
+
+    They are not CLs at quantiles of the test statistic: with nuisances profiled to data CLs does not always fall with
+    it, and in spectra of few events many toys share a value.
+
+    Parameters
+    ----------
+    with_signal, without : ndarray of shape (toys,)
+        Test statistic, large for what looks like background.
+
+    Returns
+    -------
+    p, q, cls : ndarray of shape (5,)
+        Quantiles (-2, -1, 0, 1, 2 standard deviations) of the p-values with signal and without, and of their ratio.
+
+    Examples
+    --------
+    >>> toy_band(np.array([0.0, 0.0, 0.0, 2.0]), np.array([0.0, 2.0, 2.0, 2.0]))[2].round(2)
+    array([0.33, 0.33, 0.33, 0.68, 0.95])
+    """
+    p, q = _tail_fractions(with_signal, without), _tail_fractions(without, without)
+    # CLb is not 0: each background toy is one of its own sample
+    rows = np.quantile([p, q, p / q], special.ndtr(BAND), axis=1).T
+    return rows[0], rows[1], rows[2]
 
 
 class Hypotests:

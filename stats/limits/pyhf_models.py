@@ -17,7 +17,7 @@ from scipy import optimize
 
 from resonaut.errors import ConfigError, FitError, InputError, unknown_name
 from resonaut.files import read_json
-from resonaut.stats.limits.hypotests import tail_fraction
+from resonaut.stats.limits.hypotests import tail_fraction, toy_band
 from resonaut.stats.limits.limit_result import LimitResult
 from resonaut.stats.limits.workspace import EXACT, MODIFIER_SETTINGS
 
@@ -28,7 +28,6 @@ T = TypeVar("T")
 
 Workspace = Mapping[str, Any]
 TOLERANCE = 1e-3  # of Minuit; at its default of 0.1, CLs is right to 1e-4 only
-QUANTILES = (0.97724987, 0.84134475, 0.5, 0.15865525, 0.02275013)
 
 
 def read_workspace(
@@ -290,6 +289,7 @@ def pyhf_toy_cls(
     -------
     observed : float
     expected : ndarray of shape (5,)
+        Quantiles (-2, -1, 0, 1, 2 standard deviations) of the CLs of background toys.
     """
     import pyhf
 
@@ -306,9 +306,7 @@ def pyhf_toy_cls(
             at = np.asarray(pyhf.infer.mle.fixed_poi_fit(mu, data, pdf, init, bounds, fixed))
             draws.append(np.array([statistic(sample) for sample in _samples(pdf, at, toys, rng)]))
         seen = statistic(np.asarray(data))
-        targets = np.append(np.quantile(draws[1], QUANTILES), seen)
-        cls = np.array([tail_fraction(draws[0], q) / tail_fraction(draws[1], q) for q in targets])
-        return float(cls[5]), cls[:5]
+        return tail_fraction(draws[0], seen) / tail_fraction(draws[1], seen), toy_band(draws[0], draws[1])[2]
 
     return _with_pyhf(f"throw toys at strength {strength:.6g}", action)
 

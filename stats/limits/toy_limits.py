@@ -7,24 +7,26 @@ compiled solver profiles each toy in some 20 microseconds; background toys are d
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
-from typing import Unpack
+from typing import NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from resonaut.errors import ConfigError, FitError, InputError
 from resonaut.stats.fits.fit import FitResult
 from resonaut.stats.limits.channels import Channel, signal_model
-from resonaut.stats.limits.hypotests import BAND, tail_fraction
+from resonaut.stats.limits.hypotests import tail_fraction, toy_band
 from resonaut.stats.limits.limit_options import LimitOptions
 from resonaut.stats.limits.limit_result import LimitResult
 from resonaut.stats.limits.profiling import WEAK_CONSTRAINT, Profile, SignalModel
 from resonaut.stats.shapes.signals import SignalLike
 from resonaut.stats.spectrum import Spectrum
 
-__all__ = ("ToyLimit", "ToyTests", "toy_cls", "toy_limits", "toy_upper_limit")
+__all__ = ("Tails", "ToyLimit", "ToyTests", "toy_cls", "toy_limits", "toy_upper_limit")
+
+logger = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -53,6 +55,14 @@ class _Sample:
         return q[good]
 
 
+class Tails(NamedTuple):
+    """p-values with signal and without, and CLs, each of shape (6,): five expected, then observed."""
+
+    with_signal: FloatArray
+    without: FloatArray
+    cls: FloatArray
+
+
 class ToyTests:
     """CLs of one spectrum at any signal strength, from toys.
 
@@ -63,6 +73,11 @@ class ToyTests:
     toys : int
         Of each hypothesis at each strength.
     seed : int
+
+    Attributes
+    ----------
+    failed, thrown : int
+        Toys left out because a fit did not converge, of all that were tested so far.
 
     Raises
     ------
@@ -76,6 +91,7 @@ class ToyTests:
             raise ConfigError(msg)
         self.model, self.counts, self.toys, self.seed = replace(model, tolerance=TOLERANCE), counts, toys, seed
         model = self.model
+        self.failed = self.thrown = 0
         self.data = _Sample(counts[None], np.zeros((1, model.nuisances)), model.maximum(counts))
         self.without = self._draw(0.0)
 
@@ -94,25 +110,43 @@ class ToyTests:
         )
         return _Sample(counts, auxiliary, self.model.maximum(counts, auxiliary, start=nuisance, guess=strength))
 
-    def tails(self, strength: float) -> tuple[FloatArray, FloatArray]:
-        """p-values with signal and without, each of shape (6,): five expected, then observed."""
+    def tails(self, strength: float) -> Tails:
+        """p-values and CLs of one strength.
+
+        Raises
+        ------
+        FitError
+            If no toy of a hypothesis, or no fit of the data, converged.
+        """
         with_signal = self._draw(strength).q_tilde(self.model, strength)
         without = self.without.q_tilde(self.model, strength)
         seen = self.data.q_tilde(self.model, strength)
+        self.thrown += 2 * self.toys
+        self.failed += 2 * self.toys - len(with_signal) - len(without)
         if not (len(with_signal) and len(without) and len(seen)):
             msg = f"no toy or no fit of the data converged at strength {strength:.6g}"
             raise FitError(msg)
-        targets = np.append(np.quantile(without, special.ndtr(-BAND)), seen)
-        p = np.array([[tail_fraction(sample, q) for q in targets] for sample in (with_signal, without)])
-        return p[0], p[1]
+        p, q = tail_fraction(with_signal, seen[0]), tail_fraction(without, seen[0])
+        band = toy_band(with_signal, without)
+        return Tails(*(np.append(five, one) for five, one in zip(band, (p, q, p / q), strict=True)))
+
+    def warn(self) -> None:
+        """Tell how many toys were left out, if any."""
+        if self.failed:
+            logger.warning("%d of %d toys were left out: their fits did not converge", self.failed, self.thrown)
 
 
 @dataclass(frozen=True)
 class ToyLimit:
-    """Limits from toys in units of the model's signal: five expected, then observed, each with its statistical error."""
+    """Limits from toys in units of the model's signal: five expected, then observed, each with its statistical error.
+
+    `failed` toys of the `thrown` ones were left out, their fits did not converge.
+    """
 
     limits: FloatArray
     errors: FloatArray
+    failed: int
+    thrown: int
 
 
 def toy_limits(
@@ -138,21 +172,30 @@ def toy_limits(
     grid = list(np.geomspace(low, high, POINTS))
     tails = [tests.tails(strength) for strength in grid]
     for _ in range(EXTENSIONS):
-        cls = np.array([p / q for p, q in tails])
+        cls = np.array([found.cls for found in tails])
         if (cls[0] > alpha).all() and (cls[-1] < alpha).all():
             break
         side = -1 if (cls[0] > alpha).all() else 0
         more = grid[-1] * np.array([1.25, 1.6]) if side else grid[0] / np.array([1.6, 1.25])
         found = [tests.tails(strength) for strength in more]
         grid, tails = ([*grid, *more], tails + found) if side else ([*more, *grid], found + tails)
-    x, p, q = np.array(grid), np.array([t[0] for t in tails]), np.array([t[1] for t in tails])
-    pairs = [_crossing(x, p[:, row], q[:, row], alpha, toys) for row in range(6)]
-    return ToyLimit(np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs]))
+    tests.warn()
+    curves = [Tails(*(np.array(part) for part in zip(*row, strict=True))) for row in _rows(tails)]
+    found = np.array([_crossing(np.array(grid), curve, alpha, toys) for curve in curves])
+    # CLs at one strength is in order; what the parabolas leave of the noise of the toys may not be
+    found[:5] = found[np.argsort(found[:5, 0], kind="stable")]
+    return ToyLimit(found[:, 0], found[:, 1], tests.failed, tests.thrown)
 
 
-def _crossing(x: FloatArray, p: FloatArray, q: FloatArray, alpha: float, toys: int) -> tuple[float, float]:
-    """Where a weighted parabola (or line) through ln(p / q) falls to ln(alpha), and the error of that."""
-    cls = p / q
+def _rows(tails: list[Tails]) -> list[list[tuple[float, float, float]]]:
+    """For each of the six CLs, its numbers at all strengths."""
+    return [[(float(t.with_signal[k]), float(t.without[k]), float(t.cls[k])) for t in tails] for k in range(6)]
+
+
+def _crossing(x: FloatArray, curve: Tails, alpha: float, toys: int) -> tuple[float, float]:
+    """Where a weighted parabola (or line) through ln CLs falls to ln(alpha), and the error of that."""
+    p, q = np.maximum(curve.with_signal, 1.0 / (toys + 1)), curve.without
+    cls = np.maximum(curve.cls, 0.5 * alpha / NEAR)  # where no toy is left to count: no logarithm, but surely below
     above = np.flatnonzero(cls > alpha)
     if not len(above) or above[-1] + 1 >= len(x):
         return float("nan"), float("nan")
@@ -216,14 +259,16 @@ def toy_cls(
     observed : float
         CLs of the data.
     expected : ndarray of shape (5,)
-        For the -2, -1, 0, 1, 2 standard deviation quantiles of background alone.
+        Quantiles (-2, -1, 0, 1, 2 standard deviations) of the CLs of background toys.
     """
     if not strength > 0:
         msg = f"toy_cls got strength {strength}, expected a positive one"
         raise InputError(msg)
     channel = Channel.build("", fit, signal, signal_uncertainty=signal_uncertainty)
-    p, q = ToyTests(signal_model([channel]), channel.counts, toys=toys, seed=seed).tails(float(strength))
-    return float(p[5] / q[5]), p[:5] / q[:5]
+    tests = ToyTests(signal_model([channel]), channel.counts, toys=toys, seed=seed)
+    cls = tests.tails(float(strength)).cls
+    tests.warn()
+    return float(cls[5]), cls[:5]
 
 
 def toy_upper_limit(spectrum: Spectrum, signal: SignalLike, **options: Unpack[LimitOptions]) -> LimitResult:

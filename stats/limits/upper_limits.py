@@ -285,9 +285,11 @@ def limit_of_model(
             )  # fmt: skip
         return ModelLimit(limits, tests.strength, under, "asymptotic")
     found = toy_limits(model, counts, limits, alpha=1.0 - cl, toys=toys, seed=seed)
-    if not np.isfinite(found.limits[5]):
+    if not np.isfinite(found.limits).all():
+        which = "observed" if not np.isfinite(found.limits[5]) else "expected"
         msg = (
-            f"no toy limit for {name}: CLs = {1 - cl:.3g} was not crossed near {limits[5]:.4g} events; throw more toys"
+            f"no {which} toy limit for {name}: CLs = {1 - cl:.3g} was not crossed near {limits[5]:.4g} events; "
+            "throw more toys"
         )
         raise FitError(msg)
     return ModelLimit(found.limits, tests.strength, under, "toys", float(found.errors[5]))

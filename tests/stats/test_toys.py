@@ -145,7 +145,17 @@ def test_toy_cls_agrees_with_the_asymptotic_formula_for_many_events(paper_edges,
     scaled = template / template.sum()
     observed, expected = toy_cls(fit, scaled, limit.observed, signal_uncertainty=0.1, toys=3000, seed=8)
     assert observed == pytest.approx(0.05, abs=0.012)
-    assert (np.diff(expected[1:]) > 0).all()  # few toys reach -2 standard deviations
+    assert (np.diff(expected) > 0).all()
+
+
+@pytest.mark.parametrize("events", [1, 8, 25, 80])
+def test_expected_limits_from_toys_are_in_order(paper_edges, falling, events):
+    """Few events, where CLs is not monotone in the test statistic; and no line of the band is far below three events."""
+    counts = np.random.default_rng(events).multinomial(events, falling)
+    template = gaussian_template(3500.0, 120.0, paper_edges)
+    limit = toy_upper_limit((counts, paper_edges), template, function="dijet3", toys=1000, check=False)
+    assert (np.diff(limit.expected) >= 0).all(), limit.expected
+    assert limit.expected[0] > 2.2
 
 
 def test_bad_options_are_refused(paper_edges):
