@@ -21,13 +21,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from resonaut.errors import ConfigError, InputError
+from resonaut.errors import ConfigError, FitError, InputError
 from resonaut.stats.engine.batched import CONVERGED, BatchFit, fit_batch
 from resonaut.stats.engine.design import Design, pooled_importance
 from resonaut.stats.functions import DEFAULT_SQRTS, DIJET_FAMILY, background_function
 from resonaut.stats.records import brief, plain, restore
 from resonaut.stats.regions import fit_region
 from resonaut.stats.spectrum import Spectrum, poisson_counts
+from resonaut.stats.toy_tools import poisson_toys, toy_p_value
 from resonaut.stats.windows import Window
 
 __all__ = ("FTestToys", "FunctionChoice", "choose_function", "choose_functions", "f_test", "f_test_toys")
@@ -159,6 +160,8 @@ def f_test_toys(
     ------
     InputError, ConfigError
         If the spectrum, the window or the functions cannot be used, or there are no more bins than parameters.
+    FitError
+        If one of the two fits of the data fails. Failed fits of toys are counted.
 
     Examples
     --------
@@ -188,8 +191,11 @@ def _test_with_toys(
     importance = pooled_importance(counts[None], mask)
     designs = [Design.build(name, edges, sqrts=sqrts, importance=importance) for name in pair]
     found = [fit_batch(counts, design, mask) for design in designs]
-    truth = np.where(mask, found[0].expected[0], 0.0)
-    data = np.random.default_rng(seed).poisson(truth, size=(toys, len(truth))).astype(np.float64)
+    bad = [name for name, fit in zip(pair, found, strict=True) if fit.n_failed]
+    if bad:
+        msg = f"f_test_toys: the fit of {' and of '.join(bad)} to the data failed; expected fits that converge: use fewer parameters or a wider range"
+        raise FitError(msg)
+    data = poisson_toys(np.where(mask, found[0].expected[0], 0.0), toys, seed)
     refits = [fit_batch(data, design, mask) for design in designs]
     good = refits[0].ok & refits[1].ok
     added = sizes[1] - sizes[0]
@@ -204,7 +210,7 @@ def _test_with_toys(
         added=added,
         ndf=ndf,
         f=f,
-        p_value=float((1 + (null >= f - 1e-9).sum()) / (len(null) + 1)),
+        p_value=toy_p_value(null, f).p,
         asymptotic_p_value=float(f_test(seen[0], seen[1], added, ndf)),
         statistics=null,
         toys=len(null),
@@ -224,7 +230,8 @@ class FunctionChoice:
     deviances : tuple of float
         Of each candidate, on the fitted bins.
     p_values : tuple of float
-        For each candidate but the last, the smallest F-test p-value against a larger one.
+        For each candidate but the last, the smallest F-test p-value against a larger one; NaN where toys were asked for
+        and its own fit failed.
     toys : int
         Toys behind each p-value; 0 where it is that of the F distribution.
     """
@@ -309,7 +316,13 @@ def choose_functions(
         ndf = int(used.sum()) - within[large][1]
         if toys and ndf > 0:
             pair = (names[small], names[large])
-            p = np.array([_test_with_toys(row, bounds, used, pair, sqrts, toys, seed).p_value for row in data])
+            testable = allowed[large] & fits[small].ok
+            p = np.array(
+                [
+                    _test_with_toys(row, bounds, used, pair, sqrts, toys, seed).p_value if fine else np.nan
+                    for row, fine in zip(data, testable, strict=True)
+                ]
+            )
         else:
             p = f_test(deviances[small], deviances[large], within[large][1] - within[small][1], ndf)
         p_values[small] = np.minimum(p_values[small], np.where(allowed[large], p, 1.0))

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from resonaut.errors import ConfigError, FitError
+from resonaut.errors import FitError
 from resonaut.stats.engine.batched import fit_batch
 from resonaut.stats.engine.design import Design, pooled_importance
 from resonaut.stats.records import brief, plain, restore
 from resonaut.stats.studies.sliding import SlidingFit
+from resonaut.stats.toy_tools import poisson_toys, require_toys, toy_p_value
 
 __all__ = ("SlidingComparison", "SlidingToys", "compare_with_one_fit", "sliding_toys")
 
@@ -83,7 +84,7 @@ def sliding_toys(fit: SlidingFit, *, toys: int = 500, seed: int = 0) -> SlidingT
     good = batch.ok
     deviances = batch.deviance[good]
     return SlidingToys(
-        p_value=float((1 + (deviances >= fit.deviance - 1e-9).sum()) / (len(deviances) + 1)),
+        p_value=toy_p_value(deviances, fit.deviance).p,
         deviances=deviances,
         mean=batch.expected[good].mean(axis=0),
         spread=batch.expected[good].std(axis=0, ddof=1),
@@ -93,13 +94,11 @@ def sliding_toys(fit: SlidingFit, *, toys: int = 500, seed: int = 0) -> SlidingT
 
 
 def _toy_spectra(fit: SlidingFit, truth: FloatArray, toys: int, seed: int) -> FloatArray:
-    if toys < 1:
-        msg = f"sliding windows got {toys} toys, expected at least 1"
-        raise ConfigError(msg)
+    require_toys(toys)
     if not fit.ok:
         msg = f"sliding fit with {fit.function} {fit.status}; expected a converged fit: try wider windows"
         raise FitError(msg)
-    return np.random.default_rng(seed).poisson(truth, size=(toys, len(truth))).astype(np.float64)
+    return poisson_toys(truth, toys, seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +185,7 @@ def compare_with_one_fit(
         function=name,
         deviance=float(whole.deviance[0]),
         drop=drop,
-        p_value=float((1 + (drops >= drop - 1e-9).sum()) / (len(drops) + 1)),
+        p_value=toy_p_value(drops, drop).p,
         drops=drops,
         toys=len(drops),
         failed=int((~good).sum()),

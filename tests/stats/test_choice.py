@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from resonaut.errors import ConfigError, InputError
+from resonaut.errors import ConfigError, FitError, InputError
 from resonaut.stats import FTestToys, choose_function, f_test, f_test_toys, fit_background, read_spectrum
+from resonaut.stats.engine.batched import FAILED, fit_batch
 from resonaut.stats.fits.choice import choose_functions
 
 
@@ -124,6 +127,21 @@ def test_toys_calibrate_sparse_spectra(paper_edges, falling):
     ]
     assert np.mean(np.array(p) <= 0.1) == pytest.approx(0.1, abs=0.075)
     assert np.mean(p) == pytest.approx(0.5, abs=0.08)
+
+
+@pytest.mark.parametrize("failing", ["dijet3", "dijet4"])
+def test_a_failed_fit_of_the_data_is_no_f_test(cms_137, monkeypatch, failing):
+    """Two fits that fail have no F, and a p-value of nothing was 1 / (n + 1); in batches they are not fatal."""
+
+    def failed(counts, design, mask=None):
+        fit = fit_batch(counts, design, mask)
+        return replace(fit, status=np.full_like(fit.status, FAILED)) if design.function.name == failing else fit
+
+    monkeypatch.setattr("resonaut.stats.fits.choice.fit_batch", failed)
+    with pytest.raises(FitError, match=f"fit of {failing} to the data failed"):
+        f_test_toys(cms_137, "dijet3", "dijet4", toys=5)
+    choice = choose_function(cms_137, candidates=("dijet3", "dijet4"), toys=5)
+    assert choice.function == {"dijet3": "dijet4", "dijet4": "dijet3"}[failing]
 
 
 def test_bad_f_tests_are_refused(cms_137):
