@@ -125,11 +125,15 @@ def _score_and_information(
     information: FloatArray,
 ) -> None:
     for i in range(len(counts)):
-        work[3, i] = 1.0 / max(work[0, i] + mu * work[1, i], TINY)
+        total = work[0, i] + mu * work[1, i]
+        # a template that its nuisances take below 0 is held at TINY: no parameter changes the likelihood of that bin, and
+        # the information of 1 / TINY would stop the fit where it stands
+        work[3, i] = 1.0 / total if total > TINY else 0.0
     for j in range(len(score)):
         total = 0.0
         for i in range(len(counts)):
-            total += jacobian[j, i] * (counts[i] * work[3, i] - 1.0)
+            if work[3, i] > 0.0:
+                total += jacobian[j, i] * (counts[i] * work[3, i] - 1.0)
         score[j] = total
         for k in range(j + 1):
             total = 0.0

@@ -191,3 +191,18 @@ def test_what_cannot_be_combined_is_refused(two_channels, cms_137):
         upper_limit(cms_137, template, method="bayes")
     with pytest.raises(ConfigError, match="expected one in events"):
         upper_limit(cms_137, template, luminosity=137.0, check=False).cross_section(137.0)
+
+
+def test_a_bin_that_a_shape_nuisance_makes_negative_does_not_stop_the_fit():
+    """histosys can take a template below 0; where that and no background is all of a bin, the bin says nothing."""
+    from resonaut.stats.limits.profiling import SignalModel
+
+    background = np.array([50.0, 20.0, 8.0, 3.0, 1e-9])
+    signal = np.array([0.0, 2.0, 6.0, 2.0, 1e-6])
+    up, down = np.array([[0.0, -1.0, 0.0, 1.0, 1e-4]]).T, np.array([[0.0, -1.0, 0.0, 1.0, 1e-9]]).T
+    model = SignalModel(background, np.zeros((5, 0)), signal, ("scale",), np.zeros((5, 1)), up, down)
+    counts = np.array([[50.0, 24.0, 20.0, 7.0, 0.0]])
+    start = np.array([[-0.4]])  # the last bin is negative there
+    cut = SignalModel(background[:4], np.zeros((4, 0)), signal[:4], ("scale",), np.zeros((4, 1)), up[:4], down[:4])
+    whole, without = model.maximum(counts, start=start, guess=1.5), cut.maximum(counts[:, :4])
+    assert whole.strength == pytest.approx(without.strength, rel=1e-3)
