@@ -47,9 +47,14 @@ def read_range(
     slack = 1e-9 * edges[-1]  # an edge that was printed and read again is the same edge
     first = 0 if low is None else int(np.searchsorted(edges, low - slack))
     last = len(edges) - 1 if high is None else int(np.searchsorted(edges, high + slack, side="right")) - 1
+    if low is not None and high is not None and low >= high:
+        msg = f"the range starts at {low:g} GeV and ends at {high:g} GeV, expected low < high"
+        raise InputError(msg)
     if last - first < MIN_BINS:
-        where = f"between {low} and {high} GeV; " if low is not None or high is not None else ""
-        msg = f"a fit needs at least {MIN_BINS} bins, got {max(last - first, 0)} {where}{spectrum} spans {edges[0]:g} to {edges[-1]:g} GeV"
+        wanted = (("from", low), ("to", high))
+        where = "".join(f" {word} {bound:g} GeV" for word, bound in wanted if bound is not None)
+        spans = f"{len(edges) - 1} bins from {edges[0]:g} to {edges[-1]:g} GeV"
+        msg = f"a fit needs at least {MIN_BINS} bins, got {max(last - first, 0)}{where}: {spectrum} has {spans}"
         raise InputError(msg)
     counts, edges = counts[first:last], edges[first : last + 1]
     if not counts.any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,18 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ("Output", "Source", "counting", "output_options", "quality", "seed_option", "spectrum_options")
+from resonaut.errors import InputError, ResonautError
+
+__all__ = (
+    "Output",
+    "Source",
+    "check_writable",
+    "counting",
+    "output_options",
+    "quality",
+    "seed_option",
+    "spectrum_options",
+)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -62,8 +74,7 @@ class Output:
             from resonaut.analysis.plots import save_figure
 
             figure, _ = draw()
-            stem = self.plot.with_suffix("") if self.plot.suffix in (".png", ".pdf") else self.plot
-            save_figure((figure, result_to_dict(result, **more)), stem)
+            save_figure((figure, result_to_dict(result, **more)), _stem(self.plot))
         if self.json:
             write_result(self.json, result, **more)
         if self.hepdata:
@@ -85,9 +96,13 @@ def spectrum_options(command: Command) -> Command:
         **options: Any,
     ) -> Any:
         from resonaut.analysis.histogram import read_range
+        from resonaut.stats import background_function
 
-        counts, edges = read_range(spectrum, low, high, per_width=per_width, scale=scale)
-        return command(Source(spectrum, counts, edges, function, sqrts, per_width, scale), **options)
+        if function != "auto":
+            background_function(function)  # a name that is unknown is told before anything is read or started
+        with _in_words_of_options():
+            counts, edges = read_range(spectrum, low, high, per_width=per_width, scale=scale)
+            return command(Source(spectrum, counts, edges, function, sqrts, per_width, scale), **options)
 
     for option in reversed(
         (
@@ -113,6 +128,12 @@ def output_options(command: Command) -> Command:
 
     @functools.wraps(command)
     def writing(*arguments: Any, json: Path | None, plot: Path | None, hepdata: Path | None, **options: Any) -> Any:
+        if plot and plot.suffix.lower() in (".svg", ".eps", ".ps", ".jpg", ".jpeg", ".gif"):
+            msg = f"--plot {plot}: figures are written as PNG and PDF, expected a name without {plot.suffix}"
+            raise InputError(msg)
+        figure = plot and _stem(plot).with_name(f"{_stem(plot).name}.png")
+        for name, path in (("--json", json), ("--plot", figure), ("--hepdata", hepdata)):
+            check_writable(name, path, folder=name == "--hepdata")
         return command(*arguments, output=Output(json, plot, hepdata), **options)
 
     for option in reversed(
@@ -130,6 +151,58 @@ def output_options(command: Command) -> Command:
     ):
         writing = option(writing)
     return writing  # type: ignore[return-value]
+
+
+def _stem(plot: Path) -> Path:
+    return plot.with_suffix("") if plot.suffix in (".png", ".pdf", ".json") else plot
+
+
+def check_writable(option: str, path: Path | None, *, folder: bool = False) -> None:
+    """Tell before the work that its results could not be written.
+
+    Raises
+    ------
+    InputError
+        If the path is of the other kind, or neither it nor the folders above it can be written.
+    """
+    if path is None:
+        return
+    if path.exists() and path.is_dir() != folder:
+        kinds = ("a file", "a folder") if folder else ("a folder", "a file")
+        msg = f"{option} {path} is {kinds[0]}, expected the name of {kinds[1]}"
+        raise InputError(msg)
+    place = path if folder else path.parent
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        msg = f"{option} {path} cannot be written: {place}: {error.strerror or error}"
+        raise InputError(msg) from error
+
+
+_WORDS = (
+    ("check per_width and scale", "check --per-width and --scale"),
+    ("give per_width=True if it is per GeV and scale= (luminosity)", "give --per-width if it is per GeV and --scale"),
+    ("; fractional=True takes it as an expectation", ""),
+    (" for one full window", " for one full window: fewer --sr-bins or --sb-bins, or a wider --low and --high"),
+)
+
+
+@contextmanager
+def _in_words_of_options() -> Iterator[None]:
+    """Messages that speak of the arguments of functions speak of the command's options."""
+    try:
+        yield
+    except ResonautError as error:
+        text = str(error)
+        for python, option in _WORDS:
+            text = text.replace(python, option)
+        if "expected 0 < edges <= sqrts" in text:
+            text += ": use --low and --high, or --sqrts"
+        error.args = (text,)
+        raise
 
 
 def seed_option(command: Command) -> Command:

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from resonaut.analysis.commands.common import Output, Source, output_options, quality, seed_option, spectrum_options
+from resonaut.analysis.commands.common import (
+    Output,
+    Source,
+    check_writable,
+    output_options,
+    quality,
+    seed_option,
+    spectrum_options,
+)
 from resonaut.errors import FitError
 
 __all__ = ("limit",)
@@ -36,9 +44,9 @@ __all__ = ("limit",)
     type=click.FloatRange(0, 1, min_open=True),
     default=1.0,
     show_default=True,
-    help="Acceptance x efficiency; 1 is the visible cross-section.",
+    help="With --lumi: acceptance x efficiency; 1 is the visible cross-section.",
 )
-@click.option("--unit", type=click.Choice(["fb", "pb"]), default="fb", show_default=True, help="With --lumi.")
+@click.option("--unit", type=click.Choice(["fb", "pb"]), help="With --lumi.  [default: fb]")
 @click.option(
     "--method",
     type=click.Choice(["auto", "asymptotic", "toys"]),
@@ -54,7 +62,7 @@ __all__ = ("limit",)
 @seed_option
 @output_options
 def limit(
-    source: Source, mass: tuple[float, ...], width: float, lumi: float | None, unit: str, output: Output, **options: Any
+    source: Source, mass: tuple[float, ...], width: float, lumi: float | None, unit: str | None, output: Output, **options: Any
 ) -> None:
     """95 % CLs upper limits on a Gaussian resonance in a SPECTRUM.
 
@@ -67,16 +75,21 @@ def limit(
     resonaut limit mjj.csv --lumi 37 --unit pb --plot limits --json limits.json --hepdata limits
     resonaut limit mjj.csv --method toys --cache limits.cache --workers 4
     """
+    if lumi is None and (unit is not None or options["efficiency"] != 1.0):
+        msg = "--unit and --efficiency are for limits on a cross-section: give --lumi as well"
+        raise click.UsageError(msg)
     from resonaut.analysis.histogram import limits_of_histogram
     from resonaut.stats import fit_background
 
+    cache = options["cache"]
+    check_writable("--cache", cache, folder=cache is not None and cache.suffix != ".json")
     background = fit_background(source.spectrum, **source.model)
     click.echo(f"background alone: {background.function}, {quality(background)}, {background.status}")
     if background.p_value < 0.01 or background.status != "converged":
         text = "note: the background does not describe the spectrum; unless a signal does, limits mean nothing: try --function, --low, --high"
         click.secho(text, fg="yellow", err=True)
     results = limits_of_histogram(
-        source.spectrum, mass, width=width, luminosity=lumi, unit=unit if lumi else None, **source.model, **options
+        source.spectrum, mass, width=width, luminosity=lumi, unit=unit, **source.model, **options
     )
     if not any(r.ok for r in results):
         msg = f"no limit could be set: {results[0].status}"

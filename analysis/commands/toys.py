@@ -10,6 +10,7 @@ from resonaut.analysis.commands.common import (
     FILE,
     Output,
     Source,
+    check_writable,
     counting,
     output_options,
     seed_option,
@@ -54,6 +55,7 @@ def toys(
 
     from resonaut.stats import sliding_windows, toy_study
 
+    check_writable("--out", out)
     windows = sliding_windows(source.edges, sr_bins=sr_bins, sb_bins=sb_bins, step=1) if scan else []
     with counting("toys", number) as progress:
         result = toy_study(source.spectrum, windows, toys=number, seed=seed, progress=progress, **source.model)

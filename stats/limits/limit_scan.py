@@ -89,7 +89,13 @@ def limit_scan(
         If the spectrum or an option cannot be used.
     """
     counts, edges = poisson_counts(spectrum)
-    check_limit_options(options.get("cl", 0.95), options.get("method", "auto"), options.get("unit"))
+    check_limit_options(
+        options.get("cl", 0.95),
+        options.get("method", "auto"),
+        options.get("unit"),
+        luminosity=options.get("luminosity"),
+        efficiency=options.get("efficiency", 1.0),
+    )
     if workers < 1:
         msg = f"limit_scan got {workers} workers, expected at least 1"
         raise ConfigError(msg)
@@ -185,10 +191,14 @@ class _Store:
     def get(self, key: str) -> LimitResult | None:
         if self.path is None:
             return None
-        if not self.one_file:
-            file = self.path / f"{key}.json"
-            return LimitResult.from_dict(read_json(file)) if file.exists() else None
-        return LimitResult.from_dict(self.content[key]) if key in self.content else None
+        file = self.path if self.one_file else self.path / f"{key}.json"
+        if not (key in self.content if self.one_file else file.exists()):
+            return None
+        try:
+            return LimitResult.from_dict(self.content[key] if self.one_file else read_json(file))
+        except (InputError, KeyError, TypeError, AttributeError, ValueError) as error:
+            logger.warning("damaged limit in the cache %s, computed again: %s", file, error)
+            return None
 
     def put(self, key: str, result: LimitResult) -> None:
         if self.path is None:

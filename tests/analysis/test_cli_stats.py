@@ -313,6 +313,16 @@ def test_every_figure_is_drawn_again_from_its_numbers(tmp_path: Path, name: str)
         (["plot", "YAML"], "not valid JSON"),
         (["fit", "SPECTRUM", "--json", "/dev/null/fit.json"], "/dev/null"),
         (["fit", "SPECTRUM", "--blind", "4000", "3000"], "increasing order"),
+        (["fit", "SPECTRUM", "--low", "20000"], "got 0 from 20000 GeV: "),
+        (["fit", "SPECTRUM", "--low", "5000", "--high", "3000"], "starts at 5000 GeV and ends at 3000 GeV"),
+        (["scan", "ROOT:mjj", "--sr-bins", "5"], "fewer --sr-bins or --sb-bins"),
+        (["scan", "SPECTRUM", "--sqrts", "7000"], "use --low and --high, or --sqrts"),
+        (["fit", ATLAS + ":fit"], "give --per-width if it is per GeV and --scale"),
+        (["fit", "SPECTRUM", "--per-width", "--scale", "0.3"], "check --per-width and --scale"),
+        (["toys", "SPECTRUM", "--plot", "figure.svg"], "PNG and PDF"),
+        (["limit", "SPECTRUM", "--hepdata", "/dev/null/tables"], "--hepdata /dev/null/tables cannot be written"),
+        (["limit", "SPECTRUM", "--cache", "SPECTRUM"], "expected the name of a folder"),
+        (["toys", "SPECTRUM", "--out", "/dev/null/toys.npz"], "--out /dev/null/toys.npz cannot be written"),
     ],
 )
 def test_errors_are_one_clear_message(arguments: list[str], expected: str, tmp_path: Path) -> None:
@@ -328,6 +338,26 @@ def test_errors_are_one_clear_message(arguments: list[str], expected: str, tmp_p
     assert code == 1, text
     assert expected in text
     assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("arguments", [["--json", "/dev/null/x.json"], ["--plot", "/dev/null/x"], ["--function", "no"]])
+def test_nothing_is_started_that_cannot_be_finished(arguments: list[str]) -> None:
+    code, text = invoke("limit", CMS, *arguments)
+    assert code == 1
+    assert "to do" not in text
+    assert "chi2" not in text
+    assert len(text.strip().splitlines()) == 1
+
+
+def test_damaged_cache_is_computed_again(tmp_path: Path) -> None:
+    arguments = ("limit", CMS, "--mass", 3000, "--method", "asymptotic", "--cache", tmp_path / "cache")
+    (first,) = numbers(tmp_path, *arguments)
+    (file,) = (tmp_path / "cache").iterdir()
+    for damage in ("{", "{}", "[]", "3"):
+        file.write_text(damage)
+        (again,) = numbers(tmp_path, *arguments)
+        assert again["observed"] == first["observed"]
+    assert json.loads(file.read_text())["observed"] == first["observed"]
 
 
 def _placeholder(argument: str, names: dict[str, Path]) -> tuple[str, Path | str]:
