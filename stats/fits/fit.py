@@ -12,7 +12,7 @@ from resonaut.errors import ConfigError, InputError
 from resonaut.stats.engine.batched import AT_LIMIT, CONVERGED, fit_batch
 from resonaut.stats.engine.design import Design, pooled_importance
 from resonaut.stats.fits.choice import choose_functions
-from resonaut.stats.fits.fit_result import FitResult, require_fit
+from resonaut.stats.fits.fit_result import FitResult, require_counts, require_fit
 from resonaut.stats.fits.minuit import Likelihood, Minimum, minimise, minos_errors, starting_points
 from resonaut.stats.functions import DEFAULT_SQRTS, NonLinearFunction, background_function
 from resonaut.stats.goodness import kolmogorov_smirnov, pearson_chi2
@@ -21,7 +21,7 @@ from resonaut.stats.spectrum import Spectrum, poisson_counts
 from resonaut.stats.weights import weighted_counts
 from resonaut.stats.windows import Window
 
-__all__ = ("FitResult", "fit_background", "fit_counts", "require_fit", "status_text")
+__all__ = ("FitResult", "fit_background", "fit_counts", "require_counts", "require_fit", "status_text")
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]

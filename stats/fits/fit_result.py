@@ -20,7 +20,7 @@ from resonaut.stats.goodness import (
 )
 from resonaut.stats.records import brief
 
-__all__ = ("FitResult", "require_fit")
+__all__ = ("FitResult", "require_counts", "require_fit")
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -234,4 +234,17 @@ def require_fit(fit: FitResult) -> FitResult:
     if not fit.ok:
         msg = f"background fit with {fit.function} {fit.status}; expected a converged fit: try fewer parameters or a wider range"
         raise FitError(msg)
+    return fit
+
+
+def require_counts(fit: FitResult) -> FitResult:
+    """The fit itself, or an error if it is one of weights, whose bins are not Poisson counts.
+
+    Raises
+    ------
+    InputError
+    """
+    if fit.scale is not None:
+        msg = "got a fit of a weighted spectrum, expected one of counts: fit the unweighted spectrum"
+        raise InputError(msg)
     return fit

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from resonaut.errors import InputError
-from resonaut.stats.fits.fit import FitResult, require_fit
+from resonaut.errors import ConfigError, InputError
+from resonaut.stats.fits.fit import FitResult, require_counts, require_fit
+from resonaut.stats.functions import background_function
 from resonaut.stats.limits.profiling import SignalModel
 from resonaut.stats.records import brief
 from resonaut.stats.shapes.signals import Signal, SignalLike, as_signal
@@ -59,11 +60,16 @@ class Channel:
         Raises
         ------
         InputError
-            If the signal cannot be used or has no events in the range.
+            If the signal cannot be used or has no events in the range, or the fit is one of weights.
+        ConfigError
+            If the background function is not log-linear: limits take it as a straight line in ln(events).
         FitError
             If the fit has failed.
         """
-        require_fit(fit)
+        require_counts(require_fit(fit))
+        if not background_function(fit.function).log_linear:
+            msg = f"limits got the background function {fit.function!r}, expected a log-linear one, such as 'dijet4'"
+            raise ConfigError(msg)
         found = cls(name, fit, as_signal(signal, fit.edges, uncertainty=signal_uncertainty))
         if not found.events > 0:
             low, high = fit.edges[:-1][found.bins][0], fit.edges[1:][found.bins][-1]

@@ -31,7 +31,9 @@ class LimitOptions(TypedDict, total=False):
     check: bool
 
 
-def check_limit_options(cl: float, method: str, unit: str | None) -> None:
+def check_limit_options(
+    cl: float, method: str, unit: str | None, *, luminosity: float | None = None, efficiency: float = 1.0
+) -> None:
     """Refuse options that cannot be meant.
 
     Raises
@@ -46,4 +48,10 @@ def check_limit_options(cl: float, method: str, unit: str | None) -> None:
         raise ConfigError(msg)
     if unit is not None and unit not in UNITS:
         msg = f"upper_limit got unit={unit!r}, expected one of {', '.join(UNITS)}"
+        raise ConfigError(msg)
+    if luminosity is None and efficiency != 1.0:
+        msg = (
+            f"upper_limit got efficiency={efficiency} without a luminosity, expected both: "
+            "the efficiency turns events into a cross-section"
+        )
         raise ConfigError(msg)

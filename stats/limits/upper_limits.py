@@ -72,7 +72,7 @@ def upper_limit(
     signal : Signal, shape, Spectrum or array_like of shape (bins,)
         Template in the bins of the spectrum, with its uncertainties if it is a `Signal`. See `unit` for its norm.
     function : str
-        Name of a background function, or "auto" (chosen outside the bins of the signal peak).
+        Name of a log-linear background function, or "auto" (chosen outside the bins of the signal peak).
     sqrts : float
         GeV.
     fit_range : (low, high), optional
@@ -83,7 +83,7 @@ def upper_limit(
         Inverse femtobarns: the limit is on a cross-section, and the template holds the *part* of the accepted signal
         in each bin (its sum is 1, or less if the shape reaches outside).
     efficiency : float
-        Acceptance x efficiency x branching ratio. With 1, the limit is on the visible cross-section.
+        Acceptance x efficiency x branching ratio, with a luminosity. With 1, the limit is on the visible cross-section.
     unit : "events", "fb", "pb" or "strength", optional
         Of the limit: events in the fitted bins (the norm of the template is free), a cross-section ("fb" by default
         with a luminosity; without one, the template holds the events for 1 fb or 1 pb), or a factor of the template.
@@ -180,7 +180,7 @@ def combined_limit(
     FitError
         If no limit was found.
     """
-    check_limit_options(cl, method, unit)
+    check_limit_options(cl, method, unit, luminosity=luminosity, efficiency=efficiency)
     events = sum(channel.events for channel in channels)
     chosen = unit or ("events" if luminosity is None else "fb")
     factor = _strength_of_one_event(channels, events, chosen, luminosity, efficiency)

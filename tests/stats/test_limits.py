@@ -298,6 +298,19 @@ def test_errors_say_what_to_do(paper_edges, falling):
         upper_limit((counts, paper_edges), template, signal_uncertainty=-0.1)
     with pytest.raises(ConfigError, match="cl < 1"):
         upper_limit((counts, paper_edges), template, cl=95.0)
+    with pytest.raises(ConfigError, match="modexp3.*log-linear"):
+        upper_limit((counts, paper_edges), template, function="modexp3")
+    with pytest.raises(ConfigError, match="efficiency=0.5 without a luminosity"):
+        upper_limit((counts, paper_edges), template, efficiency=0.5)
+    with pytest.raises(ConfigError, match="efficiency=0.5 without a luminosity"):
+        limit_scan((counts, paper_edges), [3500.0], lambda _m, _e: template, efficiency=0.5)
+    masses = np.repeat(0.5 * (paper_edges[1:] + paper_edges[:-1]), counts.astype(int))
+    half = make_spectrum(masses, paper_edges, np.full(len(masses), 0.5))
+    weighted = fit_background(half, function="dijet3", weighted=True)
+    with pytest.raises(InputError, match="weighted spectrum"):
+        build_workspace(weighted, template)
+    with pytest.raises(InputError, match="weighted spectrum"):
+        toy_cls(weighted, template, 1.0)
     with pytest.raises(InputError, match="no events inside the fit range"):
         upper_limit((counts, paper_edges), np.arange(30) == 29, fit_range=(2800.0, paper_edges[20]))
     with pytest.raises(FitError, match="pyhf could not test"):
