@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from resonaut.errors import ConfigError
 
-__all__ = ("ToyPValue", "poisson_toys", "require_toys", "tie_bound", "toy_p_value")
+__all__ = ("ToyPValue", "fraction", "poisson_toys", "require_toys", "tie_bound", "toy_p_value")
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -47,6 +47,14 @@ def tie_bound(observed: npt.ArrayLike) -> FloatArray:
     return np.asarray(value - SLACK * (1.0 + np.where(np.isfinite(value), np.abs(value), 0.0)))
 
 
+def fraction(above: int, toys: int) -> tuple[float, float]:
+    """``(above + 1) / (toys + 1)`` and its binomial standard deviation; NaN without toys."""
+    if not toys:
+        return float("nan"), float("nan")
+    p = (above + 1) / (toys + 1)
+    return p, float(np.sqrt(p * (1.0 - p) / toys))
+
+
 def toy_p_value(sample: npt.ArrayLike, observed: float) -> ToyPValue:
     """Fraction of toys whose statistic is at least the observed one, with one toy added to both sides.
 
@@ -74,10 +82,9 @@ def toy_p_value(sample: npt.ArrayLike, observed: float) -> ToyPValue:
     values = np.asarray(sample, dtype=np.float64).ravel()
     values = values[~np.isnan(values)]
     used, lost = len(values), int(np.size(sample)) - len(values)
-    if not used or np.isnan(observed):
+    if np.isnan(observed):
         return ToyPValue(float("nan"), float("nan"), used, lost)
-    p = float((1 + int((values >= tie_bound(observed)).sum())) / (used + 1))
-    return ToyPValue(p, float(np.sqrt(p * (1.0 - p) / used)), used, lost)
+    return ToyPValue(*fraction(int((values >= tie_bound(observed)).sum()), used), used, lost)
 
 
 def require_toys(toys: int) -> None:

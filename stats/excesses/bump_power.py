@@ -18,6 +18,7 @@ from resonaut.stats.records import brief, plain, restore
 from resonaut.stats.regions import fit_region
 from resonaut.stats.shapes.signals import signal_counts
 from resonaut.stats.spectrum import Spectrum, poisson_counts
+from resonaut.stats.toy_tools import poisson_toys, tie_bound
 
 __all__ = ("BumpPower", "bump_power")
 
@@ -211,9 +212,9 @@ def _experiments(
     """Quantiles of the global significance, fraction of intervals that hold the peak, failed fits."""
 
     def one(item: tuple[int, int]) -> FloatArray:
-        counts = np.random.default_rng([*seed, item[0], 1]).poisson(expected, size=(item[1], len(expected)))
-        background, ok = model.refit(counts.astype(np.float64))
-        statistic, index = scan.best(counts.astype(np.float64), background)
+        counts = poisson_toys(expected, item[1], [*seed, item[0], 1])
+        background, ok = model.refit(counts)
+        statistic, index = scan.best(counts, background)
         begin, end = scan.windows[np.maximum(index, 0)].T
         hit = (index >= 0) & (begin <= peak) & (peak < end)
         return np.stack([np.where(ok, statistic, np.nan), hit])
@@ -222,7 +223,7 @@ def _experiments(
     usable = ~np.isnan(statistic)
     if not usable.any():
         return np.full(3, np.nan), float("nan"), len(statistic)
-    above = len(sample) - np.searchsorted(sample, statistic[usable] - 1e-12)
+    above = len(sample) - np.searchsorted(sample, tie_bound(statistic[usable]))
     z = -special.ndtri((above + 1.0) / (len(sample) + 1.0))
     return np.quantile(z, QUANTILES), float(hit[usable].mean()), int((~usable).sum())
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut.compiled import in_threads
-from resonaut.errors import ConfigError, InputError
+from resonaut.errors import ConfigError, FitError, InputError
 from resonaut.stats.engine.batched import fit_batch
 from resonaut.stats.engine.design import Design, pooled_importance
 from resonaut.stats.excesses.bump_result import BumpHunterResult
@@ -28,6 +28,7 @@ from resonaut.stats.fits.fit import fit_background, require_fit
 from resonaut.stats.functions import DEFAULT_SQRTS
 from resonaut.stats.regions import fit_region
 from resonaut.stats.spectrum import Spectrum, poisson_counts
+from resonaut.stats.toy_tools import fraction, poisson_toys, tie_bound
 
 __all__ = ("Model", "Scan", "bump_hunter", "draw", "prepare", "sizes", "toy_statistics")
 
@@ -136,7 +137,8 @@ def bump_hunter(
     ConfigError
         If an option is out of its range.
     FitError
-        If the background fit of the data fails. Failed fits of toys are counted.
+        If the background fit of the data fails, or the one without the interval that `exclude_below` leaves out. Failed
+        fits of toys are counted.
 
     Examples
     --------
@@ -164,12 +166,12 @@ def bump_hunter(
     statistic, index = scan.best(counts[None], model.expected[None])
     source = model if refit else Model(model.expected, model.function, None, None)
     sample, failed = toy_statistics(source, scan, float(statistic[0]), toys, precision, seed, threads, progress)
-    exceeding = int((sample >= statistic[0] - 1e-12).sum())
+    exceeding = int((sample >= tie_bound(statistic[0])).sum())
     excluded, known = None, model.expected
-    if 0 < _fraction(exceeding, len(sample)) < exclude_below and index[0] >= 0:
+    if fraction(exceeding, len(sample))[0] < exclude_below and index[0] >= 0:
         begin, end = scan.windows[index[0]]
         excluded = (float(edges[begin]), float(edges[end]))
-        known, statistic, index = _second(model, scan, counts, index)
+        known, statistic, index = _second(model, scan, counts, index, excluded)
         drawn = len(sample) + failed
         exceeding = _exceeding(source, scan, sample, float(statistic[0]), exclude_below, drawn, seed, threads)
     return _result(
@@ -248,7 +250,7 @@ def _windows(counts: FloatArray, expected: FloatArray, min_bins: int, max_bins: 
 
 def draw(expected: FloatArray, seed: int, chunk: int, size: int) -> FloatArray:
     """Toys of one random stream, shape (size, bins)."""
-    return np.random.default_rng([seed, chunk]).poisson(expected, size=(size, len(expected))).astype(np.float64)
+    return poisson_toys(expected, size, [seed, chunk])
 
 
 def sizes(toys: int) -> list[int]:
@@ -280,15 +282,11 @@ def toy_statistics(
         done = np.concatenate(parts)
         if progress is not None:
             progress(len(done), toys)
-        above, usable = int((done >= observed - 1e-12).sum()), int(np.isfinite(done).sum())
+        above, usable = int((done >= tie_bound(observed)).sum()), int(np.isfinite(done).sum())
         if precision > 0 and above and np.sqrt((1.0 - above / usable) / above) <= precision:
             break
     sample = np.concatenate(parts) if parts else np.zeros(0)
     return sample[~np.isnan(sample)], int(np.isnan(sample).sum())
-
-
-def _fraction(above: int, toys: int) -> float:
-    return (above + 1) / (toys + 1) if toys else float("nan")
 
 
 def _without(scan: Scan, index: IntArray, bins: int) -> BoolArray:
@@ -298,11 +296,17 @@ def _without(scan: Scan, index: IntArray, bins: int) -> BoolArray:
     return np.asarray((place < begin[:, None]) | (place >= end[:, None]))
 
 
-def _second(model: Model, scan: Scan, counts: FloatArray, index: IntArray) -> tuple[FloatArray, FloatArray, IntArray]:
+def _second(
+    model: Model, scan: Scan, counts: FloatArray, index: IntArray, excluded: tuple[float, float]
+) -> tuple[FloatArray, FloatArray, IntArray]:
     """Background, statistic and interval of the data with the first interval left out of the fit."""
     expected, ok = model.refit(counts[None], _without(scan, index, len(counts)))
     if not ok[0]:
-        expected = model.expected[None]
+        msg = (
+            f"background fit with {model.function} without {excluded[0]:g} to {excluded[1]:g} GeV failed; expected a "
+            "converged fit: try fewer parameters, a narrower max_bins, or exclude_below=0"
+        )
+        raise FitError(msg)
     return expected[0], *scan.best(counts[None], expected)
 
 
@@ -330,7 +334,7 @@ def _exceeding(
             return 0
         again, good = model.refit(counts[rows], _without(scan, index[rows], counts.shape[1]))
         # a second fit that fails tells nothing against the toy: it counts
-        return int(((scan.best(counts[rows], again)[0] >= observed - 1e-12) | ~good).sum())
+        return int(((scan.best(counts[rows], again)[0] >= tie_bound(observed)) | ~good).sum())
 
     return sum(in_threads(one, enumerate(sizes(toys)), threads))
 
@@ -351,7 +355,7 @@ def _result(
     every = all_intervals(counts, expected, scan.windows, deficits=scan.deficits, sidebands=scan.sidebands)
     statistic = float(every[index]) if index >= 0 else 0.0
     begin, end = scan.windows[index] if index >= 0 else (0, 0)
-    p = _fraction(exceeding, len(sample))
+    p, error = fraction(exceeding, len(sample))
     n, b = counts[begin:end].sum(), expected[begin:end].sum()
     if scan.sidebands and index >= 0:
         b *= (counts.sum() - n) / max(expected.sum() - b, 1e-300)
@@ -363,7 +367,7 @@ def _result(
         local_p=float(np.exp(-statistic)),
         statistic=statistic,
         global_p=p,
-        global_p_error=float(np.sqrt(p * (1.0 - p) / len(sample))) if len(sample) else float("nan"),
+        global_p_error=error,
         toys=len(sample),
         failed=failed,
         function=function,

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy import special
 
 from resonaut.compiled import in_threads
-from resonaut.errors import ConfigError, InputError
+from resonaut.errors import InputError
 from resonaut.stats.engine.batched import BatchFit, fit_batch
 from resonaut.stats.engine.design import Design, pooled_importance
 from resonaut.stats.fits.fit import fit_background, require_fit
@@ -27,6 +27,7 @@ from resonaut.stats.records import brief, plain, restore
 from resonaut.stats.regions import fit_region
 from resonaut.stats.shapes.signals import gaussian_template
 from resonaut.stats.spectrum import Spectrum, poisson_counts
+from resonaut.stats.toy_tools import poisson_toys, require_toys
 
 __all__ = ("SignificanceScan", "significance_scan", "toy_significances")
 
@@ -199,7 +200,10 @@ def _template(mass: float, width: float, edges: FloatArray, shape: Shape | None)
 
 
 def signed_root(fit: BatchFit) -> FloatArray:
-    """Signed root of q0 of fits with a free strength, NaN where they failed."""
+    """Signed root of q0 of fits with a free strength, NaN where they failed.
+
+    Fits whose background runs to a limit count: their likelihood has a maximum in the strength all the same.
+    """
     q0 = np.maximum(fit.null_deviance - fit.deviance, 0.0)
     return np.asarray(np.where(fit.ok & np.isfinite(q0), np.copysign(np.sqrt(q0), fit.strength), np.nan))
 
@@ -230,16 +234,13 @@ def toy_significances(
     ndarray of shape (toys, M, W)
         Signed significances; NaN where a fit failed.
     """
-    if toys < 1:
-        msg = f"toy_significances got {toys} toys, expected at least 1"
-        raise ConfigError(msg)
+    require_toys(toys)
     design, templates = scan.design(), scan.templates.reshape(-1, len(scan.counts))
     theta = fit_batch(scan.background, design).theta
     found = np.empty((toys, len(templates)))
     for first in range(0, toys, CHUNK):
-        rng = np.random.default_rng([seed, first // CHUNK])
         size = min(CHUNK, toys - first)
-        counts = rng.poisson(scan.background, size=(size, len(scan.background))).astype(np.float64)
+        counts = poisson_toys(scan.background, size, [seed, first // CHUNK])
         found[first : first + size] = _all_hypotheses(
             counts, design, templates, np.repeat(theta, size, axis=0), threads
         )

@@ -15,14 +15,16 @@ import numpy.typing as npt
 from scipy import special
 
 from resonaut.errors import ConfigError, FitError, InputError
-from resonaut.stats.engine.batched import CONVERGED, fit_batch
+from resonaut.stats.engine.batched import fit_batch
 from resonaut.stats.excesses.bump_result import BumpHunterResult
 from resonaut.stats.excesses.bumphunter import bump_hunter
 from resonaut.stats.excesses.bumpscan import most_significant
+from resonaut.stats.excesses.mass_scan import signed_root
 from resonaut.stats.records import brief, plain, restore
 from resonaut.stats.studies.grid import Signals, signal_grid
 from resonaut.stats.studies.sliding import SlidingFit
 from resonaut.stats.studies.stitching import Stitching
+from resonaut.stats.toy_tools import poisson_toys, toy_p_value
 
 __all__ = ("SlidingScan", "sliding_bump_hunter", "sliding_scan")
 
@@ -45,9 +47,12 @@ class SlidingScan:
     significance, p_value : ndarray of shape (masses,)
         Square root of the gain in -2 ln L with the sign of the strength, and its one-sided p-value; NaN where a fit failed.
     maxima : ndarray of shape (toys,)
-        Largest significance of each background-only toy; empty without toys.
+        Largest significance of each background-only toy, NaN where no mass could be fitted; empty without toys.
     global_p : float
-        Fraction of toys with a larger maximum than the data, ``(k + 1) / (n + 1)``; NaN without toys.
+        Fraction of toys with a larger maximum than the data, ``(k + 1) / (n + 1)``; NaN without toys, and where every fit
+        of the data failed.
+    failed : int
+        Fits of toys that failed, out of toys times masses. A toy that misses some has the largest of the others.
     """
 
     mass: FloatArray
@@ -59,6 +64,7 @@ class SlidingScan:
     p_value: FloatArray
     maxima: FloatArray
     global_p: float
+    failed: int = 0
 
     __repr__ = brief
 
@@ -89,7 +95,8 @@ class SlidingScan:
         InputError
             If a key is missing or unknown.
         """
-        return restore(cls, content, arrays=dict.fromkeys(set(cls.__dataclass_fields__) - {"global_p"}, float))
+        numbers = {"global_p", "failed"}
+        return restore(cls, content, arrays=dict.fromkeys(set(cls.__dataclass_fields__) - numbers, float))
 
 
 def sliding_scan(
@@ -145,21 +152,20 @@ def sliding_scan(
         raise InputError(msg)
     data = fit.counts[None]
     if toys:
-        drawn = np.random.default_rng(seed).poisson(fit.expected, size=(toys, len(fit.expected)))
-        data = np.concatenate([data, drawn.astype(np.float64)])
+        data = np.concatenate([data, poisson_toys(fit.expected, toys, seed)])
     plan, bounds = fit.stitching(), np.empty((len(masses), 2), dtype=np.int64)
     found = np.full((3, len(masses)), np.nan)
-    maxima = np.full(toys, -np.inf)
+    maxima, failed = np.full(toys, np.nan), 0
     for k, mass in enumerate(masses):
         index = min(int(np.searchsorted(fit.edges, mass, side="right")) - 1, len(fit.counts) - 1)
         bounds[k] = plan.bounds(index, int(fit.half_width[index]))
         strength, error, z = _fit(plan, data, shapes[k], *bounds[k])
         found[:, k] = strength[0], error[0], z[0]
         maxima = np.fmax(maxima, z[1:])
+        failed += int(np.isnan(z[1:]).sum())
         if progress is not None:
             progress(k + 1, len(masses))
     peak = float(np.nanmax(found[2])) if np.isfinite(found[2]).any() else float("nan")
-    p = (1 + (maxima >= peak).sum()) / (toys + 1) if toys and np.isfinite(peak) else float("nan")
     ends = fit.edges[bounds]
     return SlidingScan(
         mass=masses,
@@ -170,7 +176,8 @@ def sliding_scan(
         significance=found[2],
         p_value=special.ndtr(-found[2]),
         maxima=maxima,
-        global_p=float(p),
+        global_p=toy_p_value(maxima, peak).p,
+        failed=failed,
     )
 
 
@@ -189,10 +196,8 @@ def _fit(
     """Strength, error and signed significance of every spectrum in one window; NaN where a fit failed."""
     part, template = data[:, low:high], shape[low:high]
     fit = fit_batch(part, plan.design(part, low, high), signal=template)
-    gain = np.maximum(fit.null_deviance - fit.deviance, 0.0)
-    good = (fit.status == CONVERGED) & np.isfinite(fit.null_deviance)
-    z = np.copysign(np.sqrt(gain), fit.strength)
-    found = np.where(good, np.stack([fit.strength, fit.strength_error, z]), np.nan)
+    z = signed_root(fit)
+    found = np.where(np.isnan(z), np.nan, np.stack([fit.strength, fit.strength_error, z]))
     return found[0], found[1], found[2]
 
 
@@ -234,18 +239,18 @@ def sliding_bump_hunter(
     rng, plan = np.random.default_rng(seed), fit.stitching()
     parts: list[FloatArray] = [np.zeros(0)]
     for done in range(0, toys, CHUNK):
-        data = rng.poisson(fit.expected, size=(min(CHUNK, toys - done), len(fit.expected))).astype(np.float64)
+        data = poisson_toys(fit.expected, min(CHUNK, toys - done), rng)
         batch = plan.apply(data)
         good = batch.ok
         parts.append(most_significant(data[good], batch.expected[good], found.intervals)[0])
         if progress is not None:
             progress(done + len(data), toys)
     sample = np.concatenate(parts)
-    p = float((1 + (sample >= found.statistic - 1e-12).sum()) / (len(sample) + 1)) if len(sample) else float("nan")
+    p = toy_p_value(sample, found.statistic)
     return replace(
         found,
-        global_p=p,
-        global_p_error=float(np.sqrt(p * (1.0 - p) / len(sample))) if len(sample) else float("nan"),
+        global_p=p.p,
+        global_p_error=p.error,
         toys=len(sample),
         failed=toys - len(sample),
         function=f"{fit.function}, sliding windows",

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from resonaut.errors import ConfigError, InputError
+from resonaut.errors import ConfigError, FitError, InputError
 from resonaut.stats import gaussian_template
 from resonaut.stats.excesses.bump_power import BumpPower, bump_power
 from resonaut.stats.excesses.bump_result import BumpHunterResult
-from resonaut.stats.excesses.bumphunter import bump_hunter
+from resonaut.stats.excesses.bumphunter import Model, bump_hunter
 from resonaut.stats.excesses.bumpscan import all_intervals, intervals, most_significant
 from resonaut.stats.excesses.tails import half_deviance, minus_log_tail, squared_significance
 
@@ -173,6 +173,22 @@ def test_signal_is_found_and_kept_out_of_the_fit(falling, paper_edges):
     assert second.expected < first.expected
     assert second.expected == pytest.approx(20_000 * falling[14:16].sum(), rel=0.02)
     assert second.statistic > first.statistic
+
+
+def test_a_failed_second_fit_is_told(falling, paper_edges, monkeypatch):
+    """The first fit, with the signal in it, was taken in its place."""
+    refit = Model.refit
+
+    def fails_without_bins(self, counts, mask=None):
+        expected, ok = refit(self, counts, mask)
+        return expected, ok & (mask is None)
+
+    monkeypatch.setattr(Model, "refit", fails_without_bins)
+    counts = np.round(20_000 * falling)
+    counts[14:16] += 350
+    with pytest.raises(FitError, match=r"without .* GeV failed"):
+        bump_hunter((counts, paper_edges), toys=150, exclude_below=0.01)
+    assert bump_hunter((counts, paper_edges), toys=150).global_p == pytest.approx(1 / 151)
 
 
 def test_exclusion_does_not_inflate_small_p_values(falling, paper_edges):

@@ -19,6 +19,7 @@ from resonaut.stats import (
     sliding_fit,
     sliding_scan,
 )
+from resonaut.stats.engine.batched import FAILED, fit_batch
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,33 @@ def test_bump_hunter_finds_an_injected_bump(atlas_fit):
     assert found.global_p == pytest.approx(1 / 61)
     assert calls == [(60, 60)]
     assert np.isnan(sliding_bump_hunter(fit, toys=0).global_p)
+
+
+def test_fits_of_toys_that_fail_are_counted(atlas_fit, monkeypatch):
+    """All fits of one toy, and one of two of another: the first is no toy below the data."""
+    lost = iter([[1, 2], [1]])
+
+    def fit(counts, design, **options):
+        found = fit_batch(counts, design, **options)
+        found.status[next(lost)] = FAILED
+        return found
+
+    monkeypatch.setattr("resonaut.stats.studies.sliding_signals.fit_batch", fit)
+    scan = sliding_scan(atlas_fit, grid(atlas_fit.edges, (2000.0, 3000.0)), toys=4)
+    assert np.isnan(scan.maxima).tolist() == [True, False, False, False]
+    assert scan.failed == 3
+    above = (scan.maxima[1:] >= scan.significance[scan.best]).sum()
+    assert scan.global_p == pytest.approx((above + 1) / 4)
+
+
+def test_a_scan_without_a_fit_has_no_global_p_value(atlas_fit, monkeypatch):
+    def fit(counts, design, **options):
+        found = fit_batch(counts, design, **options)
+        found.status[0] = FAILED
+        return found
+
+    monkeypatch.setattr("resonaut.stats.studies.sliding_signals.fit_batch", fit)
+    assert np.isnan(sliding_scan(atlas_fit, grid(atlas_fit.edges, (2000.0, 3000.0)), toys=4).global_p)
 
 
 def test_round_trip_and_errors(atlas_fit):
