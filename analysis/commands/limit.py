@@ -62,7 +62,13 @@ __all__ = ("limit",)
 @seed_option
 @output_options
 def limit(
-    source: Source, mass: tuple[float, ...], width: float, lumi: float | None, unit: str | None, output: Output, **options: Any
+    source: Source,
+    mass: tuple[float, ...],
+    width: float,
+    lumi: float | None,
+    unit: str | None,
+    output: Output,
+    **options: Any,
 ) -> None:
     """95 % CLs upper limits on a Gaussian resonance in a SPECTRUM.
 

@@ -256,6 +256,13 @@ def test_limit_on_a_cross_section_and_by_toys(tmp_path: Path) -> None:
     assert few["method"] == "toys"
 
 
+@pytest.mark.parametrize("option", [("--unit", "pb"), ("--efficiency", 0.5)])
+def test_limit_on_a_cross_section_needs_a_luminosity(option: tuple[object, ...]) -> None:
+    code, text = invoke("limit", CMS, "--mass", 3000, *option)
+    assert code == 2
+    assert "give --lumi" in text
+
+
 def test_limit_says_whether_the_background_fits(tmp_path: Path) -> None:
     """A chi2 of the background alone; a note where it is bad. A mass given twice is computed once."""
     arguments = ("limit", CMS, "--mass", 3000, "--method", "asymptotic")

@@ -298,11 +298,11 @@ def test_errors_say_what_to_do(paper_edges, falling):
         upper_limit((counts, paper_edges), template, signal_uncertainty=-0.1)
     with pytest.raises(ConfigError, match="cl < 1"):
         upper_limit((counts, paper_edges), template, cl=95.0)
-    with pytest.raises(ConfigError, match="modexp3.*log-linear"):
+    with pytest.raises(ConfigError, match=r"modexp3.*log-linear"):
         upper_limit((counts, paper_edges), template, function="modexp3")
-    with pytest.raises(ConfigError, match="efficiency=0.5 without a luminosity"):
+    with pytest.raises(ConfigError, match=r"efficiency=0\.5 without a luminosity"):
         upper_limit((counts, paper_edges), template, efficiency=0.5)
-    with pytest.raises(ConfigError, match="efficiency=0.5 without a luminosity"):
+    with pytest.raises(ConfigError, match=r"efficiency=0\.5 without a luminosity"):
         limit_scan((counts, paper_edges), [3500.0], lambda _m, _e: template, efficiency=0.5)
     masses = np.repeat(0.5 * (paper_edges[1:] + paper_edges[:-1]), counts.astype(int))
     half = make_spectrum(masses, paper_edges, np.full(len(masses), 0.5))

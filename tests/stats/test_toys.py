@@ -5,8 +5,9 @@ import pytest
 from scipy import stats
 from scipy.optimize import brentq
 
-from resonaut.errors import ConfigError, InputError
+from resonaut.errors import ConfigError, FitError, InputError
 from resonaut.stats import (
+    Channel,
     fit_background,
     gaussian_template,
     global_p_value,
@@ -19,6 +20,8 @@ from resonaut.stats import (
     upper_limit,
 )
 from resonaut.stats.functions import BackgroundFunction, register_function
+from resonaut.stats.limits.channels import signal_model
+from resonaut.stats.limits.toy_limits import ToyLimit, ToyTests
 
 FLAT = register_function(BackgroundFunction("test-flat", "p0", ("p0",), ()))
 
@@ -156,6 +159,26 @@ def test_expected_limits_from_toys_are_in_order(paper_edges, falling, events):
     limit = toy_upper_limit((counts, paper_edges), template, function="dijet3", toys=1000, check=False)
     assert (np.diff(limit.expected) >= 0).all(), limit.expected
     assert limit.expected[0] > 2.2
+
+
+def test_toys_without_a_fit_are_counted_and_a_band_without_a_line_is_an_error(
+    paper_edges, falling, monkeypatch, caplog
+):
+    counts = np.random.default_rng(3).multinomial(20, falling)
+    template = gaussian_template(3500.0, 120.0, paper_edges)
+    channel = Channel.build("", fit_background((counts, paper_edges), function="dijet3"), template)
+    tests = ToyTests(signal_model([channel]), channel.counts, toys=50, seed=1)
+    tests.tails(4.0)
+    before = tests.failed
+    tests.without.best.converged[:7] = False
+    tests.tails(4.0)
+    assert (tests.failed, tests.thrown) == (2 * before + 7, 200)
+    tests.warn()
+    assert f"{tests.failed} of 200 toys were left out" in caplog.text
+    broken = ToyLimit(np.array([np.nan, 3.0, 4.0, 5.0, 6.0, 4.0]), np.ones(6), 0, 100)
+    monkeypatch.setattr("resonaut.stats.limits.upper_limits.toy_limits", lambda *_, **__: broken)
+    with pytest.raises(FitError, match="no expected toy limit"):
+        toy_upper_limit((counts, paper_edges), template, function="dijet3")
 
 
 def test_bad_options_are_refused(paper_edges):
