@@ -181,6 +181,16 @@ def _rises(counts: FloatArray, used: FloatArray, signal: FloatArray, cells: Floa
 
 
 @kernel
+def _cancels(used: FloatArray, signal: FloatArray, strength: float, cells: FloatArray) -> bool:
+    """Whether a negative signal takes all but a thousandth of the background of some cell."""
+    worst = 1.0
+    for c in range(signal.size):
+        if used[c] > 0.0 and strength * signal[c] < 0.0:
+            worst = min(worst, cells[MU, c] / max(cells[MU, c] - strength * signal[c], TINY))
+    return worst < 1e-3
+
+
+@kernel
 def _strength_without_background(counts: FloatArray, used: FloatArray, signal: FloatArray) -> float:
     """Strength of a signal that takes all events under it, where it has more than a twentieth of its peak."""
     peak, events, inside = 0.0, 0.0, 0.0
@@ -292,6 +302,14 @@ def fit_rows(
                 numbers[n, 1] = deviance
                 if state == FAILED:
                     break
+        if mode >= FREE and state != FAILED and _cancels(weight, scaled, vectors[X, parameters], cells):
+            # no error can be had where the signal cancels the background: that of the background alone is given
+            state, strength = AT_LIMIT, vectors[X, parameters]
+            vectors[X, parameters] = 0.0
+            expect(vectors[X], scaled, offset, basis, cell, value, shifted, shifted_bits, cells)
+            differentiate(scaled, basis, cell, value, shifted, jacobian)
+            score(data, weight, size, cells, jacobian, vectors, matrix)
+            vectors[X, parameters] = strength
         flat = not factorise(matrix, -FLAT_INFORMATION * max(total, 1e-12), parameters, factor)
         status[n] = AT_LIMIT if flat and state == CONVERGED else state
         for k in range(size):

@@ -125,6 +125,12 @@ def _fit_rows(batch: Problem, starts: FloatArray, rows: slice, device: torch.dev
             x[at], deviance[at], status[at] = more[0][better], more[1][better], more[2][better]
     size = parameters + int(batch.mode >= FREE)
     mu, jacobian = fits.expect(x, signal, held)
+    taken = x[:, -1:] * signal
+    cancels = ((fits.used > 0) & (taken < 0) & (mu < 1e-3 * (mu - taken))).any(1) & (status != FAILED)
+    if bool(cancels.any()):  # no error can be had where the signal cancels the background: that of the background alone
+        status[cancels] = AT_LIMIT
+        alone = torch.cat([x[:, :-1], torch.where(cancels, 0.0, x[:, -1])[:, None]], 1)
+        mu, jacobian = fits.expect(alone, signal, held)
     information = fits.derive(mu, jacobian, size)[1]
     events = (fits.counts * fits.used).sum(1).clamp_min(1e-12)
     lowest = torch.linalg.eigvalsh(information[:, :parameters, :parameters].nan_to_num())[:, 0]
