@@ -17,7 +17,7 @@ __all__ = ("brief", "plain", "restore")
 
 Record = TypeVar("Record", bound="DataclassInstance")
 
-LONGEST = 4  # elements of a sequence or a mapping that are shown one by one
+LONGEST = 6  # elements of a sequence or a mapping that are shown one by one
 
 
 def plain(record: DataclassInstance) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def _short(value: Any, depth: int = 0) -> str:
 
 
 def _short_mapping(value: Mapping[Any, Any], depth: int) -> str:
-    if len(value) > 2 * LONGEST or depth > 1:
+    if len(value) > LONGEST + 2 or depth > 1:
         return f"dict({len(value)})"
     return f"{{{', '.join(f'{key!r}: {_short(item, depth + 1)}' for key, item in value.items())}}}"
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -19,12 +21,17 @@ __all__ = (
     "SignalLike",
     "TemplateMaker",
     "as_signal",
+    "check_relative",
     "gaussian_template",
     "shape_variations",
     "signal_counts",
 )
 
+logger = logging.getLogger(__name__)
+
 FloatArray = npt.NDArray[np.float64]
+
+LARGE = 0.5  # relative uncertainty that is more likely a mistake
 
 
 @runtime_checkable
@@ -42,17 +49,25 @@ class Signal:
 
     Attributes
     ----------
-    template : ndarray of shape (bins,)
-        Events in each bin for a strength of 1.
+    template : ndarray of shape (bins,), shape or Spectrum
+        Events in each bin for a strength of 1. With ``luminosity=`` of a limit it is the *part* of the signal in each bin
+        instead: its sum is the acceptance of the bins, 1 if nothing is lost. A shape (`GaussianShape`, any object with
+        ``template(edges)``) is integrated over the bins of the spectrum that it is fitted to.
     yields : mapping of str to float
         Relative uncertainty of the yield by name, such as ``{"luminosity": 0.02, "efficiency": 0.05}``; each is
-        log-normal, ``(1 + u)^nu``.
+        log-normal, ``(1 + u)^nu``. Not the factor of Combine's datacards: 1.02 there is 0.02 here.
     shapes : mapping of str to (down, up)
-        Templates at -1 and +1 standard deviation of a nuisance, each of shape (bins,). Between them the template is
+        Templates at -1 and +1 standard deviation of a nuisance, each like `template`. Between them the template is
         interpolated bin by bin, beyond them continued linearly (``histosys`` with code4p in pyhf).
+
+    Examples
+    --------
+    >>> from resonaut.stats import CrystalBallShape, Signal
+    >>> Signal(CrystalBallShape(3000.0, 100.0, 1.5, 3.0, 1.8, 8.0), {"luminosity": 0.025}).names
+    ('luminosity',)
     """
 
-    template: FloatArray
+    template: Any  # an array from the first fit on
     yields: Mapping[str, float] = field(default_factory=dict)
     shapes: Mapping[str, tuple[FloatArray, FloatArray]] = field(default_factory=dict)
 
@@ -63,20 +78,26 @@ class Signal:
         """Names of all nuisances, in alphabetical order."""
         return tuple(sorted({*self.yields, *self.shapes}))
 
+    def _binned(self) -> Signal:
+        if isinstance(self.template, TemplateMaker) or hasattr(self.template, "axes"):
+            msg = f"signal got the template {self.template!r}, expected events in bins here: pass its template(edges)"
+            raise InputError(msg)
+        return self
+
     def scaled(self, factor: float) -> Signal:
         """The same signal, `factor` times as strong."""
         shapes = {name: (factor * down, factor * up) for name, (down, up) in self.shapes.items()}
-        return Signal(factor * self.template, self.yields, shapes)
+        return Signal(factor * self._binned().template, self.yields, shapes)
 
     def inside(self, bins: npt.NDArray[np.bool_]) -> Signal:
         """The same signal in some of the bins, others dropped."""
         shapes = {name: (down[bins], up[bins]) for name, (down, up) in self.shapes.items()}
-        return Signal(self.template[bins], self.yields, shapes)
+        return Signal(self._binned().template[bins], self.yields, shapes)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for JSON."""
         shapes = {name: [down.tolist(), up.tolist()] for name, (down, up) in self.shapes.items()}
-        return {"template": self.template.tolist(), "yields": dict(self.yields), "shapes": shapes}
+        return {"template": self._binned().template.tolist(), "yields": dict(self.yields), "shapes": shapes}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Signal:
@@ -106,15 +127,13 @@ def as_signal(signal: SignalLike, edges: FloatArray, *, uncertainty: float = 0.0
     """
     if isinstance(signal, Signal):
         shapes = {name: _pair(name, pair, edges) for name, pair in signal.shapes.items()}
-        found = Signal(signal_counts(signal.template, edges), dict(signal.yields), shapes)
+        found = Signal(signal_counts(events_of(signal.template, edges), edges), dict(signal.yields), shapes)
     else:
         found = Signal(signal_counts(events_of(signal, edges), edges))
     if uncertainty:
         found = Signal(found.template, {**found.yields, "signal_yield": uncertainty}, found.shapes)
     for name, value in found.yields.items():
-        if not 0.0 <= value < np.inf:
-            msg = f"yield uncertainty {name!r} got {value}, expected a relative uncertainty, 0.1 for 10 %"
-            raise InputError(msg)
+        check_relative(name, value)
     reserved = [name for name in found.names if name == "mu" or name.startswith("background_")]
     if reserved:
         msg = f"signal uncertainty got the reserved name {reserved[0]!r}, expected one like 'luminosity'"
@@ -122,10 +141,37 @@ def as_signal(signal: SignalLike, edges: FloatArray, *, uncertainty: float = 0.0
     return found
 
 
+def check_relative(name: str, value: float) -> None:
+    """Refuse what is no relative uncertainty of a yield; tell of one that looks like a factor.
+
+    Raises
+    ------
+    InputError
+        Unless it is one number, finite and not negative.
+    """
+    if not isinstance(value, float | int | np.floating | np.integer) or not 0.0 <= value < np.inf:
+        msg = (
+            f"yield uncertainty {name!r} got {value!r}, expected one relative uncertainty, 0.1 for 10 % "
+            "(a pair of templates goes to `shapes`)"
+        )
+        raise InputError(msg)
+    if value > LARGE:
+        _tell_large(name, float(value))
+
+
+@lru_cache(maxsize=256)  # once each, not at every mass of a scan
+def _tell_large(name: str, value: float) -> None:
+    logger.warning(
+        "yield uncertainty %r is %.0f %%: values are relative uncertainties, 0.025 where a datacard of Combine has 1.025",
+        name,
+        100.0 * value,
+    )
+
+
 def _pair(name: str, pair: tuple[FloatArray, FloatArray], edges: FloatArray) -> tuple[FloatArray, FloatArray]:
     try:
         down, up = pair
-        return signal_counts(down, edges), signal_counts(up, edges)
+        return signal_counts(events_of(down, edges), edges), signal_counts(events_of(up, edges), edges)
     except (InputError, ValueError, TypeError) as error:
         msg = f"shape uncertainty {name!r} got templates that cannot be used, expected (down, up): {error}"
         raise InputError(msg) from error
