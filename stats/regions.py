@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -71,12 +72,12 @@ def fit_region(
     Raises
     ------
     InputError
-        If the range holds no bin, or the window is not inside the spectrum and the range.
+        If the range is not two finite masses or holds no bin, or the window is not inside the spectrum and the range.
     """
     bounds = np.asarray(edges, dtype=np.float64)
     in_range = np.ones(len(bounds) - 1, dtype=bool)
     if fit_range is not None:
-        low, high = fit_range
+        low, high = _ends(fit_range)
         slack = ROUNDING * np.abs(bounds).max()
         in_range = (bounds[:-1] >= low - slack) & (bounds[1:] <= high + slack)
         if not in_range.any():
@@ -92,3 +93,15 @@ def fit_region(
         msg = f"window {window} is not inside the fitted spectrum, {first:.6g}..{last:.6g} GeV"
         raise InputError(msg)
     return Region(in_range, blinded, in_range & ~blinded)
+
+
+def _ends(fit_range: tuple[float, float]) -> tuple[float, float]:
+    try:
+        low, high = map(float, fit_range)
+    except (TypeError, ValueError) as error:
+        msg = f"fit range got {fit_range!r}, expected (low, high) in GeV"
+        raise InputError(msg) from error
+    if not (math.isfinite(low) and math.isfinite(high)):
+        msg = f"fit range got {low}..{high}, expected two finite masses in GeV; None is the whole spectrum"
+        raise InputError(msg)
+    return low, high

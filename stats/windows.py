@@ -166,7 +166,7 @@ def sliding_windows(edges: npt.ArrayLike, sr_bins: int = 4, sb_bins: int = 3, st
     Raises
     ------
     InputError
-        If the edges hold no full window, or a width or the step is below 1.
+        If the edges do not increase or hold no full window, or a width or the step is below 1.
 
     Examples
     --------
@@ -175,6 +175,9 @@ def sliding_windows(edges: npt.ArrayLike, sr_bins: int = 4, sb_bins: int = 3, st
     (21, '3371-3661 GeV')
     """
     bounds = np.asarray(edges, dtype=np.float64)
+    if not (np.isfinite(bounds).all() and (np.diff(bounds, axis=0) > 0).all()):
+        msg = f"sliding_windows got edges of shape {bounds.shape} that do not increase everywhere, expected finite ones, each above the last"
+        raise InputError(msg)
     if min(sr_bins, sb_bins, step) < 1:
         msg = f"sliding_windows got sr_bins={sr_bins}, sb_bins={sb_bins}, step={step}, expected each to be at least 1"
         raise InputError(msg)

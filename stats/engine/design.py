@@ -71,7 +71,8 @@ class Design:
         Raises
         ------
         InputError
-            If edges leave (0, sqrts], or fewer bins than parameters have weight.
+            If edges leave (0, sqrts] or do not increase, importances are negative, not finite or not one for each bin, or
+            fewer bins than parameters have weight.
         """
         chosen = background_function(function) if isinstance(function, str) else function
         bounds = np.asarray(edges, dtype=np.float64)
@@ -137,6 +138,9 @@ def _importance(importance: npt.ArrayLike | None, bins: int, parameters: int) ->
     if importance is None:
         return np.full(bins, 1.0 / bins)
     raw = np.asarray(importance, dtype=np.float64)
+    if raw.shape != (bins,) or not (np.isfinite(raw) & (raw >= 0)).all():
+        msg = f"design got importance of shape {raw.shape}, smallest {raw.min(initial=np.inf):.6g}, expected {bins} finite numbers >= 0"
+        raise InputError(msg)
     used = raw > 0
     if used.sum() < parameters:
         msg = (

@@ -90,7 +90,8 @@ class Problem:
         Raises
         ------
         InputError
-            If shapes disagree, or counts, signals or scales are not finite or negative.
+            If shapes disagree, counts, signals or scales are not finite or negative, or the cells do not start at bins
+            in increasing order from 0.
         """
         bins = design.n_bins
         data = _table("spectra", counts, bins)
@@ -106,7 +107,7 @@ class Problem:
                 msg = f"fit_batch got {len(table)} {name}, expected 1 or {n}"
                 raise InputError(msg)
         used = chosen * weight
-        cells = None if starts is None else np.asarray(starts, dtype=np.int64)
+        cells = None if starts is None else _cells(starts, bins)
         if cells is not None:
             weighted = np.add.reduceat(data / np.maximum(weight, 1e-300), cells, axis=1)
             data, template = np.add.reduceat(data, cells, axis=1), np.add.reduceat(template, cells, axis=1)
@@ -117,7 +118,11 @@ class Problem:
             raise InputError(msg)
         fitted = POSITIVE if positive else FREE
         mode = NO_SIGNAL if signal is None else fitted if strength is None else FIXED
-        held = np.broadcast_to(0.0 if strength is None else np.asarray(strength, dtype=np.float64), (n,)).copy()
+        fixed = np.asarray(0.0 if strength is None else strength, dtype=np.float64)
+        if fixed.shape not in ((), (1,), (n,)):
+            msg = f"fit_batch got strengths of shape {fixed.shape}, expected one number or {n}, one for each spectrum"
+            raise InputError(msg)
+        held = np.broadcast_to(fixed, (n,)).copy()
         spectra = np.broadcast_to(data, (n, data.shape[1]))
         return cls(design, spectra, used.astype(np.float64), template, held, mode, _tables(design, cells))
 
@@ -154,6 +159,16 @@ def _table(name: str, values: npt.ArrayLike, bins: int) -> FloatArray:
         msg = f"fit_batch got {name} with {bad} negative or non-finite values, expected all >= 0"
         raise InputError(msg)
     return table
+
+
+def _cells(starts: npt.ArrayLike, bins: int) -> IntArray:
+    """First bin of each cell, checked: a sum over cells in another order would take other bins, without a word."""
+    cells = np.asarray(starts)
+    whole = cells.ndim == 1 and cells.size > 0 and np.issubdtype(cells.dtype, np.integer)
+    if not whole or cells[0] != 0 or cells[-1] >= bins or (np.diff(cells) <= 0).any():
+        msg = f"fit_batch got starts {cells.tolist()}, expected first bins of cells: 0, then whole numbers that increase, below {bins}"
+        raise InputError(msg)
+    return cells.astype(np.int64)
 
 
 def _tables(design: Design, cells: IntArray | None) -> Tables:

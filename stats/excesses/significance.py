@@ -143,6 +143,11 @@ def on_off_p_value(n_on: npt.ArrayLike, n_off: npt.ArrayLike, tau: npt.ArrayLike
     p, significance : ndarray
         p is P(>= n_on) for an excess, P(> n_on) for a deficit, and 0.5 between.
 
+    Raises
+    ------
+    InputError
+        If a count is negative or not finite, or a ratio is not positive.
+
     Notes
     -----
     Conditional on the sum, `n_on` is binomial with probability 1 / (1 + tau); arXiv:physics/0702156, section 3.
@@ -154,6 +159,17 @@ def on_off_p_value(n_on: npt.ArrayLike, n_off: npt.ArrayLike, tau: npt.ArrayLike
     3.93
     """
     on, off, ratio = (np.asarray(x, dtype=np.float64) for x in (n_on, n_off, tau))
+    if not ((np.isfinite(on) & (on >= 0)).all() and (np.isfinite(off) & (off >= 0)).all()):
+        msg = f"on_off_p_value got n_on = {n_on}, n_off = {n_off}, expected finite counts >= 0"
+        raise InputError(msg)
+    if not (np.isfinite(ratio) & (ratio > 0)).all():
+        msg = f"on_off_p_value got tau = {tau}, expected a finite ratio of exposures > 0"
+        raise InputError(msg)
+    return _on_off(on, off, ratio)
+
+
+def _on_off(on: FloatArray, off: FloatArray, ratio: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The same for numbers of fits, where a ratio may be 0 (errors that no data constrain)."""
     rho = 1.0 / (1.0 + ratio)
     safe_on = np.maximum(on, 1e-300)
     at_least = np.where(on > 0, special.betainc(safe_on, off + 1.0, rho), 1.0)
@@ -203,6 +219,9 @@ def local_p_values(
         If spectra, edges and window do not fit together.
     """
     data = np.atleast_2d(np.asarray(counts, dtype=np.float64))
+    if data.ndim != 2 or not len(data):
+        msg = f"local_p_values got counts of shape {data.shape}, expected (spectra, bins) with at least one spectrum"
+        raise InputError(msg)
     bounds = as_counts((data[0], edges))[1]
     if not (np.isfinite(data) & (data >= 0)).all():
         msg = f"local_p_values got {int((~(data >= 0)).sum())} negative or non-finite counts, expected counts >= 0"
@@ -268,7 +287,7 @@ class _Tests(NamedTuple):
         small = np.flatnonzero(expected < ON_OFF_BELOW)
         if len(small):
             tau = _exposure_ratio(null.take(small), region)
-            p_small, z_small = on_off_p_value(observed[small], tau * expected[small], tau)
+            p_small, z_small = _on_off(observed[small], tau * expected[small], tau)
             # where propagation of errors to tau breaks down (a shape that hardly any event constrains), q0 is the safer one
             safer = np.abs(z_small) <= np.abs(z[small])
             p[small[safer]], z[small[safer]] = p_small[safer], z_small[safer]

@@ -38,6 +38,7 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 LEVELS_2D = (0.5, 1.5)
+HIGHEST_LEVEL = 5.0  # beyond, no toys are left to count, and exp(u^2 / 2) of none is no number
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,12 @@ def upcrossings(significance: npt.ArrayLike, level: float) -> FloatArray:
     >>> upcrossings([[0.1, 0.9, 0.3, 0.8, 1.2], [0.7, 0.6, 0.2, 0.1, 0.0]], 0.5).tolist()
     [2.0, 0.0]
     """
-    above = np.atleast_2d(np.asarray(significance, dtype=np.float64)) >= level
+    field = np.atleast_2d(np.asarray(significance, dtype=np.float64))
+    if field.ndim != 2:
+        msg = f"upcrossings got significances of shape {field.shape}, expected (toys, points)"
+        raise InputError(msg)
+    _require_numbers("upcrossings", field, level)
+    above = field >= level
     return np.asarray((above[:, 1:] & ~above[:, :-1]).sum(axis=1), dtype=np.float64)
 
 
@@ -143,11 +149,24 @@ def euler_characteristic(significance: npt.ArrayLike, level: float) -> FloatArra
     >>> euler_characteristic(ring, 0.5).tolist(), euler_characteristic(ring, -0.5).tolist()
     ([0.0], [1.0])
     """
-    above = np.asarray(significance, dtype=np.float64) >= level
+    field = np.asarray(significance, dtype=np.float64)
+    if field.ndim != 3:
+        msg = f"euler_characteristic got significances of shape {field.shape}, expected (toys, M, W)"
+        raise InputError(msg)
+    _require_numbers("euler_characteristic", field, level)
+    above = field >= level
     down, right = above[:, 1:] & above[:, :-1], above[:, :, 1:] & above[:, :, :-1]
     squares = down[:, :, 1:] & down[:, :, :-1]
     total = above.sum(axis=(1, 2)) - down.sum(axis=(1, 2)) - right.sum(axis=(1, 2)) + squares.sum(axis=(1, 2))
     return np.asarray(total, dtype=np.float64)
+
+
+def _require_numbers(name: str, field: FloatArray, level: float) -> None:
+    """Raise InputError for NaN, which is neither above nor below a level."""
+    missing = int(np.isnan(field).sum())
+    if missing or np.isnan(level):
+        msg = f"{name} got {missing} significances of {field.size} that are NaN and the level {level}, expected numbers: leave out toys with failed fits"
+        raise InputError(msg)
 
 
 def gross_vitells(
@@ -196,8 +215,14 @@ def gross_vitells(
     if len(field) < 2:
         msg = f"gross_vitells got {len(field)} toys without a failed fit, expected at least 2"
         raise InputError(msg)
-    numbers = _numbers_2d(field, chosen) if two else _numbers_1d(field, chosen[0])
+    if not all(abs(level) <= HIGHEST_LEVEL for level in chosen):
+        msg = f"gross_vitells got levels {chosen}, expected low ones, at most {HIGHEST_LEVEL:g}, which toys do cross"
+        raise InputError(msg)
     z = float(local_significance)
+    if not np.isfinite(z):
+        msg = f"gross_vitells got the local significance {z}, expected a finite number"
+        raise InputError(msg)
+    numbers = _numbers_2d(field, chosen) if two else _numbers_1d(field, chosen[0])
     each = np.exp(-0.5 * z * z) * (numbers[:, 0] + z * numbers[:, 1])
     n1, n2 = numbers.mean(axis=0)
     p = float(special.ndtr(-z))

@@ -57,13 +57,30 @@ def f_test(deviance_small: npt.ArrayLike, deviance_large: npt.ArrayLike, added: 
     ndf_large : int
         Degrees of freedom of the larger fit; below 1 nothing can be tested and the p-value is 1.
 
+    Raises
+    ------
+    InputError
+        If a deviance is negative, or no parameter is added.
+
     Examples
     --------
     >>> round(float(f_test(40.0, 30.0, 1, 30)), 4)
     0.0036
     """
+    small, large = (np.asarray(x, dtype=np.float64) for x in (deviance_small, deviance_large))
+    if (small < 0).any() or (large < 0).any() or not added >= 1 or np.isnan(ndf_large):
+        msg = (
+            f"f_test got deviances {deviance_small} and {deviance_large}, {added} added parameters and {ndf_large} degrees "
+            "of freedom, expected deviances >= 0 and at least one added parameter"
+        )
+        raise InputError(msg)
+    return _f_p_value(small, large, added, ndf_large)
+
+
+def _f_p_value(deviance_small: FloatArray, deviance_large: FloatArray, added: int, ndf_large: int) -> FloatArray:
+    """p-value of `f_test` for deviances of fits, which rounding may take below 0."""
     if ndf_large < 1:
-        return np.ones_like(np.asarray(deviance_small, dtype=np.float64))
+        return np.ones_like(deviance_small)
     return np.asarray(special.fdtrc(added, ndf_large, _f_statistic(deviance_small, deviance_large, added, ndf_large)))
 
 
@@ -324,7 +341,7 @@ def choose_functions(
                 ]
             )
         else:
-            p = f_test(deviances[small], deviances[large], within[large][1] - within[small][1], ndf)
+            p = _f_p_value(deviances[small], deviances[large], within[large][1] - within[small][1], ndf)
         p_values[small] = np.minimum(p_values[small], np.where(allowed[large], p, 1.0))
     allowed[0] = True  # something must be chosen
     chosen = (allowed & (p_values >= threshold)).argmax(axis=0)

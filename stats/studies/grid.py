@@ -34,7 +34,7 @@ def signal_grid(signals: Signals, edges: FloatArray) -> tuple[FloatArray, FloatA
     Raises
     ------
     InputError
-        If there is no signal, or one does not fit the bins.
+        If there is no signal, a mass is not a positive number, or a template does not fit the bins.
 
     Examples
     --------
@@ -44,9 +44,16 @@ def signal_grid(signals: Signals, edges: FloatArray) -> tuple[FloatArray, FloatA
     >>> masses.tolist(), templates.round(3).tolist()
     ([1000.0], [[0.477, 0.477]])
     """
-    if not signals:
+    if not len(signals):
         msg = "got no signal, expected a mapping of mass (GeV) to template, such as {2000.0: gaussian_template(...)}"
         raise InputError(msg)
-    masses = np.array(sorted(float(mass) for mass in signals))
-    by_mass = {float(mass): signal for mass, signal in signals.items()}
+    try:
+        by_mass = {float(mass): signal for mass, signal in signals.items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        msg = f"got signals {str(signals)[:80]}, expected a mapping of mass (GeV) to template"
+        raise InputError(msg) from error
+    masses = np.array(sorted(by_mass))
+    if not (np.isfinite(masses) & (masses > 0)).all():
+        msg = f"got signals of masses {list(by_mass)}, expected finite ones above 0 GeV"
+        raise InputError(msg)
     return masses, np.stack([as_signal(by_mass[mass], edges).template for mass in masses])
