@@ -39,7 +39,8 @@ class AbcdEstimate:
     expected : float
         Events.
     error_low, error_high : float
-        Distances to the ends of the 68 % likelihood interval, closure included.
+        Distances to the ends of the 68 % interval, Gaussian in the logarithm of the estimate, closure included. Where a
+        control region is empty, `error_high` is the estimate with one event in it: a scale, not an interval.
     observed : float
         Events seen in A; not used.
     status : str
@@ -96,7 +97,7 @@ def abcd_estimate(counts: Mapping[str, float], *, closure: float = 0.0) -> AbcdE
     if not (b > 0 and c > 0):
         # what one event in the empty region would have given bounds the estimate
         return AbcdEstimate(0.0, 0.0, max(b, 1.0) * max(c, 1.0) / d, a, "at limit")
-    expected = b * c / d
+    expected = float(b * c / d)
     sigma = float(np.sqrt(1.0 / b + 1.0 / c + 1.0 / d + np.log1p(closure) ** 2))
     low, high = (expected * float(np.exp(sign * sigma)) for sign in (-1.0, 1.0))
     return AbcdEstimate(expected, expected - low, high - expected, a, "converged")
@@ -200,7 +201,7 @@ def abcd_limit(
     """
     check_limit_options(cl, method, None)
     observed, events = _regions(counts, "counts"), _signal(signal)
-    total = events.sum()
+    total = float(events.sum())
     found = limit_of_model(
         _model(observed, events / total, closure, yields or {}),
         observed,

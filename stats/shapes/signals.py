@@ -141,7 +141,7 @@ def as_signal(signal: SignalLike, edges: FloatArray, *, uncertainty: float = 0.0
     return found
 
 
-def check_relative(name: str, value: float) -> None:
+def check_relative(name: str, value: Any) -> None:
     """Refuse what is no relative uncertainty of a yield; tell of one that looks like a factor.
 
     Raises

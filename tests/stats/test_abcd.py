@@ -92,6 +92,8 @@ def test_results_and_errors():
     found = abcd_estimate({**COUNTS, "C": 0.0})
     assert (found.status, found.expected, found.error_low) == ("at limit", 0.0, 0.0)
     assert AbcdEstimate.from_dict(found.to_dict()) == found
+    limit = abcd_limit(COUNTS, {"A": 10.0}, check=False)
+    assert {type(value) for value in (limit.observed, *limit.expected)} == {float}
     with pytest.raises(FitError, match="region D"):
         abcd_estimate({**COUNTS, "D": 0.0})
     with pytest.raises(InputError, match=r"expected \['A', 'B', 'C', 'D'\]"):
