@@ -45,6 +45,8 @@ def bumphunt(
     resonaut bumphunt mjj.csv:obs --background fit
     resonaut bumphunt spectra.root:data --background spectra.root:prediction --toys 100000
     """
+    import numpy as np
+
     from resonaut.stats import bump_hunter
 
     known = _background(source, background) if background else None
@@ -60,10 +62,13 @@ def bumphunt(
             progress=progress,
             **source.model,
         )
-    click.echo(
-        f"most significant: {result.low:g}-{result.high:g} GeV, {result.observed:.0f} events, expected {result.expected:.1f}, "
-        f"local p = {result.local_p:.3g}"
-    )
+    if not np.isfinite(result.low):
+        click.echo("no interval has more events than expected")
+    else:
+        click.echo(
+            f"most significant: {result.low:g}-{result.high:g} GeV, {result.observed:.0f} events, expected {result.expected:.1f}, "
+            f"local p = {result.local_p:.3g}"
+        )
     if toys:
         click.echo(
             f"global p = {result.global_p:.3g} +- {result.global_p_error:.2g} ({result.toys} toys, {result.failed} failed fits)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -51,8 +52,6 @@ def toys(
     resonaut toys mjj.csv --toys 2000 --plot toys --json toys.json
     resonaut toys mjj.csv --toys 100 --no-scan --out toys.npz
     """
-    import numpy as np
-
     from resonaut.stats import sliding_windows, toy_study
 
     check_writable("--out", out)
@@ -66,10 +65,7 @@ def toys(
         ("KS distance", result.ks, result.ks_p),
     ):
         click.echo(f"  {name:<12} {value:10.4g} in the data, p = {p:.3g}")
-    click.echo(
-        f"  pulls of the fitted expectation: means from {np.nanmin(result.pull_mean):+.2f} to {np.nanmax(result.pull_mean):+.2f}, "
-        f"widths from {np.nanmin(result.pull_width):.2f} to {np.nanmax(result.pull_width):.2f} over the bins"
-    )
+    click.echo(f"  pulls of the fitted expectation: {_pulls(result)}")
     if scan:
         click.echo(
             f"  largest excess: {result.low:.0f}-{result.high:.0f} GeV, Z = {result.significance:.2f}; "
@@ -86,3 +82,19 @@ def toys(
         return draw_result(result, title=source.title)
 
     output.save(result, draw, spectrum=source.name)
+
+
+def _pulls(result: Any) -> str:
+    """Ranges of mean and width over the bins where they are numbers."""
+    import numpy as np
+
+    known = np.isfinite(result.pull_mean) & np.isfinite(result.pull_width)
+    known &= (np.abs(result.pull_mean) < 1e3) & (result.pull_width < 1e3)  # errors of 0 where a fit expects nothing
+    if not known.any():
+        return "not defined, the fits have no errors with so few events"
+    mean, width = result.pull_mean[known], result.pull_width[known]
+    left_out = f"; not defined in {int((~known).sum())} bins" if not known.all() else ""
+    return (
+        f"means from {mean.min():+.2f} to {mean.max():+.2f}, widths from {width.min():.2f} to {width.max():.2f} "
+        f"over the bins{left_out}"
+    )

@@ -28,12 +28,12 @@ def _mark(axes: Any, result: BumpHunterResult) -> None:
 def _draw_spectrum(axes: Any, result: BumpHunterResult) -> None:
     edges, counts = np.asarray(result.edges), np.asarray(result.counts)
     centres, shown = 0.5 * (edges[1:] + edges[:-1]), counts > 0
-    name = "background" if result.function == "given" else f"fit, {result.function}"
+    name = "Background, given" if result.function == "given" else f"Fit, {result.function}"
     axes.stairs(result.background, edges, baseline=None, color=COLOURS[1], linewidth=1.5, label=name)
     error = np.sqrt(counts[shown])
     axes.errorbar(
         centres[shown], counts[shown], yerr=[np.minimum(error, counts[shown] * 0.999), error], fmt="o", markersize=3.5,
-        color="black", elinewidth=0.9, label="data",
+        color="black", elinewidth=0.9, label="Data",
     )  # fmt: skip
     if np.isfinite(result.low):
         axes.plot([], [], color=_MARK, linestyle="--", linewidth=1.2, label=f"{result.low:g} to {result.high:g} GeV")
@@ -63,13 +63,13 @@ def _draw_tomography(axes: Any, result: BumpHunterResult) -> None:
     axes.add_collection(LineCollection(lines, colors=colours, linewidths=0.8, rasterized=True))
     if np.isfinite(result.low):
         axes.plot([result.low, result.high], [max(result.local_p, 1e-300)] * 2, color=_MARK, linewidth=2.5)
-    smallest = min(0.05, max(result.local_p, 1e-300))
-    for sigma in range(1, int(norm.isf(smallest)) + 2):
+    smallest = min(0.5, max(result.local_p, 1e-300)) if np.isfinite(result.low) else 0.5
+    deepest = min(max(2.0, float(norm.isf(smallest)) + 1), 37.0)
+    for sigma in range(1, int(deepest) + 1):
         axes.axhline(norm.sf(sigma), color="0.7", linewidth=0.7, linestyle=":", zorder=0)
     axes.set_yscale("log")
-    axes.set_ylim(max(smallest**1.25, 1e-307), 0.7)
+    axes.set_ylim(norm.sf(deepest), 0.7)
     axes.set_ylabel("p of interval")
-    axes.set_xlabel("$m_{JJ}$ [GeV]")
 
 
 def _draw_toys(axes: Any, result: BumpHunterResult) -> None:
@@ -77,7 +77,8 @@ def _draw_toys(axes: Any, result: BumpHunterResult) -> None:
     axes.set_xlabel(r"$t = -\ln\,p_\mathrm{min}$")
     axes.set_ylabel("Toys")
     if len(toys):
-        bins = np.linspace(0.0, 1.05 * max(float(toys.max()), min(result.statistic, 3.0 * toys.max()), 1.0), 50)
+        number = int(np.clip(2 * np.sqrt(len(toys)), 8, 50))
+        bins = np.linspace(0.0, 1.05 * max(float(toys.max()), min(result.statistic, 3.0 * toys.max()), 1.0), number)
         axes.hist(
             toys,
             bins=bins,
@@ -87,13 +88,13 @@ def _draw_toys(axes: Any, result: BumpHunterResult) -> None:
         )
         axes.set_yscale("log")
         axes.set_ylim(0.5, 60.0 * max(np.histogram(toys, bins=bins)[0].max(), 1))
-    axes.axvline(result.statistic, color=_MARK, linewidth=2.0, label=f"data: t = {result.statistic:.2f}")
+    axes.axvline(result.statistic, color=_MARK, linewidth=2.0, label=f"Data, t = {result.statistic:.2f}")
     axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="none")
 
 
 def _text(result: BumpHunterResult) -> str:
     if not np.isfinite(result.low):
-        return "no interval with an excess"
+        return f"no interval has {'fewer' if result.deficits else 'more'}\nevents than expected"
     kind = "deficit" if result.deficits else "excess"
     text = (
         f"most significant {kind}\n{result.low:g} to {result.high:g} GeV\n"
@@ -109,7 +110,7 @@ def _text(result: BumpHunterResult) -> str:
     return text
 
 
-def draw_bumps(result: BumpHunterResult, *, title: str) -> Drawn:
+def draw_bumps(result: BumpHunterResult, *, title: str, x_label: str = "Mass [GeV]") -> Drawn:
     """Spectrum and significance of its bins, p-value of every interval against mass, statistic of the toys.
 
     Parameters
@@ -117,6 +118,8 @@ def draw_bumps(result: BumpHunterResult, *, title: str) -> Drawn:
     result : BumpHunterResult
     title : str
         Name of the search.
+    x_label : str
+        Label of the mass axis.
 
     Returns
     -------
@@ -133,12 +136,13 @@ def draw_bumps(result: BumpHunterResult, *, title: str) -> Drawn:
         _draw_tomography(tomography, result)
         for axes in (main, pulls, tomography):
             _mark(axes, result)
+        tomography.set_xlabel(x_label)
         _scale_mass(tomography, np.asarray(result.edges))
         for axes in (main, pulls):
             axes.tick_params(labelbottom=False)
-        side = figure.add_subplot(grid[:2, 1])
-        _draw_toys(side, result)
-        words = figure.add_subplot(grid[2, 1])
+        if len(result.toy_statistics):
+            _draw_toys(figure.add_subplot(grid[:2, 1]), result)
+        words = figure.add_subplot(grid[2, 1] if len(result.toy_statistics) else grid[0, 1])
         words.axis("off")
         words.text(0.0, 0.62, _text(result), va="top", fontsize=12, linespacing=1.5, transform=words.transAxes)
         label_experiment(main, title)

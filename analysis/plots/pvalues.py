@@ -23,7 +23,7 @@ def _group(result: ScanResult) -> dict[tuple[str, float], list[Any]]:
     return {key: sorted(entries, key=lambda e: e.low) for key, entries in sorted(lines.items(), key=lambda i: -i[0][1])}
 
 
-def draw_scan(result: ScanResult, *, title: str) -> Drawn:
+def draw_scan(result: ScanResult, *, title: str, x_label: str = "Mass [GeV]") -> Drawn:
     """Local p-values of all windows; horizontal lines at whole numbers of standard deviations.
 
     Colours are cuts, line styles are methods; horizontal bars show the signal regions.
@@ -33,7 +33,7 @@ def draw_scan(result: ScanResult, *, title: str) -> Drawn:
     cuts = sorted({cut for _, cut in lines}, reverse=True)
     with style():
         figure, axes = plt.subplots(figsize=(8.5, 5.5))
-        smallest = 0.05
+        smallest = 0.5
         for (method, cut), entries in lines.items():
             colour = COLOURS[cuts.index(cut) % len(COLOURS)]
             line = _STYLES[methods.index(method) % len(_STYLES)] if cut < 1 else "-"
@@ -47,7 +47,7 @@ def draw_scan(result: ScanResult, *, title: str) -> Drawn:
             if np.isfinite(p).any():
                 smallest = min(smallest, float(np.nanmin(drawn)))
         _p_axis(axes, smallest)
-        axes.set_xlabel("$m_{JJ}$ [GeV]")
+        axes.set_xlabel(x_label)
         if len(lines) > 1:  # above the frame: below it, a legend would hide the excess
             axes.legend(ncols=min(len(lines), 3), loc="lower right", bbox_to_anchor=(1.0, 1.06), borderaxespad=0.0)
         label_experiment(axes, title)
@@ -56,7 +56,7 @@ def draw_scan(result: ScanResult, *, title: str) -> Drawn:
 
 def _p_axis(axes: Any, smallest: float) -> None:
     """Logarithmic p-value axis from 1 down to below the smallest one, with lines at whole standard deviations."""
-    deepest = min(max(4.0, float(norm.isf(max(smallest, 1e-300))) + 1), 37.0)  # beyond, p is no number any more
+    deepest = min(max(2.0, float(norm.isf(max(smallest, 1e-300))) + 1), 37.0)  # beyond, p is no number any more
     for z in range(1, int(deepest) + 1) if deepest < 12 else range(5, int(deepest) + 1, 5):
         axes.axhline(norm.sf(z), color="0.6", linewidth=0.8, linestyle=":")
         axes.annotate(f"{z}$\\sigma$", (1.01, norm.sf(z)), xycoords=("axes fraction", "data"), va="center", fontsize=11)
@@ -65,7 +65,7 @@ def _p_axis(axes: Any, smallest: float) -> None:
     axes.set_ylabel("Local p-value")
 
 
-def draw_significance_scan(result: SignificanceScan, *, title: str) -> Drawn:
+def draw_significance_scan(result: SignificanceScan, *, title: str, x_label: str = "Mass [GeV]") -> Drawn:
     """Local p-value of a resonance against its mass, one line for each width."""
     with style():
         figure, axes = plt.subplots(figsize=(8.5, 5.5))
@@ -73,7 +73,7 @@ def draw_significance_scan(result: SignificanceScan, *, title: str) -> Drawn:
             p = np.maximum(result.local_p[:, k], 1e-300)
             axes.plot(result.masses, p, ".-", color=COLOURS[k % len(COLOURS)], label=f"width {100 * width:.3g} %")
         _p_axis(axes, float(np.nanmin(result.local_p)))
-        axes.set_xlabel("$m_{JJ}$ [GeV]")
+        axes.set_xlabel(x_label)
         columns = min(len(result.widths), 4)
         axes.legend(ncols=columns, loc="lower right", bbox_to_anchor=(1.0, 1.01), borderaxespad=0.0)
         label_experiment(axes, title)

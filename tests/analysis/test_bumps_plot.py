@@ -48,4 +48,5 @@ def test_figure_shows_the_interval_and_the_toys(tmp_path: Path) -> None:
 def test_figure_without_toys_or_events(options: dict[str, bool]) -> None:
     figure, numbers = draw_bumps(hunt(np.zeros(30), 0, **options), title="Nothing")
     assert numbers["toys"] == 0
+    assert "Toys" not in [axes.get_ylabel() for axes in figure.axes]
     plt.close(figure)

@@ -274,6 +274,24 @@ def test_limit_says_whether_the_background_fits(tmp_path: Path) -> None:
     assert "limits mean nothing" in invoke(*arguments, "--function", "dijet2")[1]
 
 
+def test_nothing_to_report_is_said_in_words(tmp_path: Path) -> None:
+    """No excess, a width that nobody gave, toys of three events."""
+    edges = np.linspace(2000.0, 4400.0, 13)
+    table = np.column_stack([edges[:-1], edges[1:], np.full(12, 5.0), np.full(12, 6.0)])
+    np.savetxt(tmp_path / "low.csv", table, delimiter=",", header="low,high,data,expected", comments="")
+    code, text = invoke("bumphunt", tmp_path / "low.csv", "--background", "expected", "--toys", 0)
+    assert code == 0, text
+    assert "no interval has more events than expected" in text
+    assert "nan" not in text
+    code, text = invoke("scan", CMS, "--mass", 3000)
+    assert code == 0, text
+    assert "no --width: Gaussians 3.5 % wide" in text
+    write_csv(tmp_path / "few.csv", (np.array([2.0, 1, *np.zeros(10)]), edges))
+    code, text = invoke("toys", tmp_path / "few.csv", "--toys", 10, "--plot", tmp_path / "few")
+    assert code == 0, text
+    assert max(map(len, text.splitlines())) < 200
+
+
 RESULTS: dict[str, tuple[type, Callable[[], tuple[object, ...]]]] = {
     "fit": (FitResult, lambda: ("fit", CMS)),
     "scan": (ScanResult, lambda: ("scan", CMS, "--sr-bins", 8)),
