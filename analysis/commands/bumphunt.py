@@ -74,12 +74,7 @@ def bumphunt(
             f"global p = {result.global_p:.3g} +- {result.global_p_error:.2g} ({result.toys} toys, {result.failed} failed fits)"
         )
 
-    def draw() -> object:
-        from resonaut.analysis.plots.results import draw_result
-
-        return draw_result(result, title=source.title)
-
-    output.save(result, draw, spectrum=source.name, seed=seed)
+    output.save(result, source.title, spectrum=source.name, seed=seed)
 
 
 def _background(source: Source, name: str) -> Any:

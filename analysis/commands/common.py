@@ -19,6 +19,7 @@ __all__ = (
     "Source",
     "check_writable",
     "counting",
+    "mass_label_option",
     "output_options",
     "quality",
     "seed_option",
@@ -27,6 +28,7 @@ __all__ = (
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+MASS_LABEL = "Mass [GeV]"
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -64,16 +66,19 @@ class Output:
     json: Path | None
     plot: Path | None
     hepdata: Path | None
+    title: str | None = None
+    mass_label: str = MASS_LABEL
 
-    def save(self, result: Any, draw: Callable[[], Any], **more: Any) -> None:
-        """Write what was asked for; `more` is kept beside the result in the JSON, and beside the figure."""
+    def save(self, result: Any, name: str, **more: Any) -> None:
+        """Write what was asked for; `more` is kept beside the result in the JSON, and beside the figure, `name` above it."""
         from resonaut.stats import write_hepdata, write_result
         from resonaut.stats.exchange.results import result_to_dict
 
         if self.plot:
             from resonaut.analysis.plots import save_figure
+            from resonaut.analysis.plots.results import draw_result
 
-            figure, _ = draw()
+            figure, _ = draw_result(result, title=name if self.title is None else self.title, x_label=self.mass_label)
             save_figure((figure, result_to_dict(result, **more)), _stem(self.plot))
         if self.json:
             write_result(self.json, result, **more)
@@ -124,17 +129,25 @@ def spectrum_options(command: Command) -> Command:
 
 
 def output_options(command: Command) -> Command:
-    """--json, --plot and --hepdata; the command gets them as one `Output`."""
+    """--json, --plot with --title and --mass-label, and --hepdata; the command gets them as one `Output`."""
 
     @functools.wraps(command)
-    def writing(*arguments: Any, json: Path | None, plot: Path | None, hepdata: Path | None, **options: Any) -> Any:
+    def writing(
+        *arguments: Any,
+        json: Path | None,
+        plot: Path | None,
+        hepdata: Path | None,
+        title: str | None,
+        mass_label: str,
+        **options: Any,
+    ) -> Any:
         if plot and plot.suffix.lower() in (".svg", ".eps", ".ps", ".jpg", ".jpeg", ".gif"):
             msg = f"--plot {plot}: figures are written as PNG and PDF, expected a name without {plot.suffix}"
             raise InputError(msg)
         figure = plot and _stem(plot).with_name(f"{_stem(plot).name}.png")
         for name, path in (("--json", json), ("--plot", figure), ("--hepdata", hepdata)):
             check_writable(name, path, folder=name == "--hepdata")
-        return command(*arguments, output=Output(json, plot, hepdata), **options)
+        return command(*arguments, output=Output(json, plot, hepdata, title, mass_label), **options)
 
     for option in reversed(
         (
@@ -142,6 +155,8 @@ def output_options(command: Command) -> Command:
             click.option(
                 "--plot", type=click.Path(path_type=Path), help="Write the figure as STEM.png, .pdf and .json."
             ),
+            click.option("--title", help="Name above the figure.  [default: name of the file]"),
+            mass_label_option,
             click.option(
                 "--hepdata",
                 type=click.Path(file_okay=False, path_type=Path),
@@ -203,6 +218,13 @@ def _in_words_of_options() -> Iterator[None]:
             text += ": use --low and --high, or --sqrts"
         error.args = (text,)
         raise
+
+
+def mass_label_option(command: Command) -> Command:
+    """--mass-label of the figure."""
+    return click.option("--mass-label", default=MASS_LABEL, show_default=True, help="Label of the figure's mass axis.")(
+        command
+    )
 
 
 def seed_option(command: Command) -> Command:

@@ -93,9 +93,4 @@ def fit(
         if blind:  # from here on nobody knows them: neither figure nor files
             result = replace(result, counts=np.where(result.blinded, np.nan, result.counts))
 
-    def draw() -> object:
-        from resonaut.analysis.plots.results import draw_result
-
-        return draw_result(result, title=source.title)
-
-    output.save(result, draw, **more)
+    output.save(result, source.title, **more)

@@ -107,9 +107,4 @@ def limit(
             f"[{r.method if r.ok else r.status}]"
         )
 
-    def draw() -> object:
-        from resonaut.analysis.plots.results import draw_result
-
-        return draw_result(results, title=source.title)
-
-    output.save(results, draw, spectrum=source.name)
+    output.save(results, source.title, spectrum=source.name)

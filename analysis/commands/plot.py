@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from resonaut.analysis.commands.common import FILE
+from resonaut.analysis.commands.common import FILE, mass_label_option
 
 __all__ = ("plot",)
 
@@ -15,10 +15,11 @@ __all__ = ("plot",)
 @click.argument("result", type=FILE)
 @click.option("--out", type=click.Path(path_type=Path), help="STEM of the figure.  [default: RESULT without .json]")
 @click.option("--title", help="Name above the frame.  [default: name of the spectrum]")
+@mass_label_option
 @click.option(
     "--hepdata", type=click.Path(file_okay=False, path_type=Path), help="Write HEPData tables into this folder."
 )
-def plot(result: Path, out: Path | None, title: str | None, hepdata: Path | None) -> None:
+def plot(result: Path, out: Path | None, title: str | None, mass_label: str, hepdata: Path | None) -> None:
     """Draw the figure of RESULT again: a file that --json of fit, scan, bumphunt, toys or limit wrote.
 
     Nothing is fitted: the figure is made from the numbers alone.
@@ -38,7 +39,7 @@ def plot(result: Path, out: Path | None, title: str | None, hepdata: Path | None
     name = Path(str((more or {}).get("spectrum", result.stem))).name
     stem = out or result.with_suffix("")
     found = read_result(result)
-    figure, _ = draw_result(found, title=title or name)
+    figure, _ = draw_result(found, title=name if title is None else title, x_label=mass_label)
     save_figure((figure, content), stem)
     click.echo(f"figure: {stem}.png, {stem}.pdf")
     if hepdata:

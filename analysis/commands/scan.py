@@ -12,6 +12,8 @@ from resonaut.errors import FitError
 
 __all__ = ("scan",)
 
+DEFAULT_WIDTH = 0.035  # over mass, of --mass alone
+
 
 @click.command(short_help="Local p-values over a histogram.")
 @spectrum_options
@@ -26,7 +28,10 @@ __all__ = ("scan",)
     help="Fit Gaussians of this width over mass in place of counting in signal regions; repeat.",
 )
 @click.option(
-    "--mass", type=float, multiple=True, help="With --width: masses in GeV; repeat.  [default: all of the range]"
+    "--mass",
+    type=float,
+    multiple=True,
+    help=f"Fit Gaussians at this mass, GeV; repeat; {100 * DEFAULT_WIDTH:g} % wide without --width.  [default: all of the range]",
 )
 @click.option("--toys", type=click.IntRange(0), default=0, show_default=True, help="Toys for the global p-value.")
 @seed_option
@@ -54,16 +59,13 @@ def scan(
     resonaut scan mjj.csv --width 0.03 --width 0.1 --toys 100 --plot gaussians
     """
     if width or mass:
-        result, more = _gaussians(source, mass, width or (0.035,), toys, seed)
+        if not width:
+            click.echo(f"no --width: Gaussians {100 * DEFAULT_WIDTH:g} % wide")
+        result, more = _gaussians(source, mass, width or (DEFAULT_WIDTH,), toys, seed)
     else:
         result, more = _regions(source, sr_bins, sb_bins, toys, seed)
 
-    def draw() -> Any:
-        from resonaut.analysis.plots.results import draw_result
-
-        return draw_result(result, title=source.title)
-
-    output.save(result, draw, spectrum=source.name, **more)
+    output.save(result, source.title, spectrum=source.name, **more)
 
 
 def _regions(source: Source, sr_bins: int, sb_bins: int, toys: int, seed: int) -> tuple[Any, dict[str, Any]]:
@@ -101,7 +103,7 @@ def _gaussians(
     import numpy as np
 
     from resonaut.analysis.histogram import scan_masses
-    from resonaut.stats import gross_vitells, significance_scan, toy_significances
+    from resonaut.stats import global_p_of_toys, gross_vitells, significance_scan, toy_significances
 
     points = scan_masses(source.edges, masses, min(widths))
     result = significance_scan(source.spectrum, points, widths, **source.model)

@@ -76,12 +76,7 @@ def toys(
 
         write_toys(out, source.spectrum, number, function=result.function, sqrts=source.sqrts, seed=seed)
 
-    def draw() -> object:
-        from resonaut.analysis.plots.results import draw_result
-
-        return draw_result(result, title=source.title)
-
-    output.save(result, draw, spectrum=source.name)
+    output.save(result, source.title, spectrum=source.name)
 
 
 def _pulls(result: Any) -> str:

@@ -97,7 +97,7 @@ def draw_spurious(
         top = max([2.0 * (limit or 0.5), *(1.3 * value for value in worst)])
         top = min(top, 6.0)  # hopeless functions leave the frame
         axes.set_ylim(-top, top)
-        axes.set_xlabel("$m$ [GeV]")
+        axes.set_xlabel("Mass [GeV]")
         axes.set_ylabel(r"Spurious signal / $\sigma_S$")
         axes.legend(
             title=r"function (parameters): largest $|S|/\sigma_S$", fontsize=10, title_fontsize=10,
@@ -155,7 +155,7 @@ def _pulls(axes: Any, test: SignalInjection) -> None:
     bottom, top = axes.get_ylim()
     reach = max(0.15, 1.3 * abs(bottom), 1.3 * abs(top))
     axes.set_ylim(-reach, reach)
-    axes.set_xlabel("$m$ [GeV]")
+    axes.set_xlabel("Mass [GeV]")
     axes.set_ylabel("Pull")
     axes.legend()
 

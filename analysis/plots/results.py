@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,13 +14,13 @@ from resonaut.stats import ExcessResult, LimitResult
 __all__ = ("draw_result",)
 
 
-def _excess(result: ExcessResult, title: str) -> Drawn:
+def _excess(result: ExcessResult, title: str, x_label: str) -> Drawn:
     from resonaut.analysis.plots.spectra import draw_spectra
 
-    return draw_spectra(result.window, {1.0: result}, title=title, method="spectrum")
+    return draw_spectra(result.window, {1.0: result}, title=title, method="spectrum", x_label=x_label)
 
 
-def _limits(results: Sequence[LimitResult], title: str) -> Drawn:
+def _limits(results: Sequence[LimitResult], title: str, x_label: str) -> Drawn:
     from resonaut.analysis.plots.limits import draw_limits
 
     signals = list(dict.fromkeys(result.signal for result in results))
@@ -27,7 +28,7 @@ def _limits(results: Sequence[LimitResult], title: str) -> Drawn:
     if len(signals) != 1 or len(units) > 1:
         msg = f"got limits on {', '.join(signals)} in {', '.join(sorted(units))}: expected one signal and unit in a figure"
         raise InputError(msg)
-    return draw_limits(results, title=title, subtitle=signals[0])
+    return draw_limits(results, title=title, subtitle=signals[0], x_label=x_label)
 
 
 _DRAW = {
@@ -46,8 +47,8 @@ _DRAW = {
 """Name of a class to module and function of its figure; loaded when needed, so that a fit does not wait for all of them."""
 
 
-def draw_result(result: Any, *, title: str) -> Drawn:
-    """Figure of a fit, scan, bump hunt, toy study, excess, or of limits at several masses.
+def draw_result(result: Any, *, title: str, x_label: str = "Mass [GeV]") -> Drawn:
+    """Figure of a fit, scan, bump hunt, toy study, excess, or of limits at several masses; `x_label` is for their mass axis.
 
     Raises
     ------
@@ -55,15 +56,17 @@ def draw_result(result: Any, *, title: str) -> Drawn:
         If there is no figure for this kind of result.
     """
     if isinstance(result, LimitResult):
-        return _limits([result], title)
+        return _limits([result], title, x_label)
     if isinstance(result, Sequence) and result and all(isinstance(entry, LimitResult) for entry in result):
-        return _limits(result, title)
+        return _limits(result, title, x_label)
     if isinstance(result, ExcessResult):
-        return _excess(result, title)
+        return _excess(result, title, x_label)
     name = type(result).__name__
     if name not in _DRAW:
         msg = f"no figure for {name}, expected one of {', '.join(sorted((*_DRAW, 'ExcessResult', 'LimitResult')))}"
         raise InputError(msg)
     module, function = _DRAW[name].split(":")
-    drawn: Drawn = getattr(importlib.import_module(f"resonaut.analysis.plots.{module}"), function)(result, title=title)
+    draw = getattr(importlib.import_module(f"resonaut.analysis.plots.{module}"), function)
+    label = {"x_label": x_label} if "x_label" in inspect.signature(draw).parameters else {}
+    drawn: Drawn = draw(result, title=title, **label)
     return drawn

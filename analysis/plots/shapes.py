@@ -19,7 +19,7 @@ def _panels(height: float) -> tuple[Any, Any, Any]:
         2, 1, sharex=True, figsize=(7.5, height), gridspec_kw={"height_ratios": [3.0, 1.4], "hspace": 0.07}
     )
     below.axhline(0, color="black", linewidth=0.8)
-    below.set_xlabel("$m_{JJ}$ [GeV]")
+    below.set_xlabel("Mass [GeV]")
     return figure, main, below
 
 

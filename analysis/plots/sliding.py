@@ -50,7 +50,12 @@ def _difference_panel(axes: Any, fit: SlidingFit, whole: FitResult | None) -> No
 
 
 def draw_sliding(
-    fit: SlidingFit, *, whole: FitResult | None = None, toys: SlidingToys | None = None, title: str = ""
+    fit: SlidingFit,
+    *,
+    whole: FitResult | None = None,
+    toys: SlidingToys | None = None,
+    title: str = "",
+    x_label: str = "Mass [GeV]",
 ) -> Drawn:
     """Spectrum, stitched background, pulls, the windows, and the difference to a global fit.
 
@@ -64,6 +69,8 @@ def draw_sliding(
         Toys of the fit, for its p-value.
     title
         Name of the spectrum.
+    x_label
+        Label of the mass axis.
 
     Returns
     -------
@@ -103,7 +110,7 @@ def draw_sliding(
         _window_panel(rows[3], fit)
         _plain_ticks(rows[3].xaxis, fit, (500, 700, 1000, 1500, 2000, 3000, 4000, 6000, 8000))
         rows[3].set_xlim(edges[0], edges[-1])
-        rows[3].set_xlabel("$m$ [GeV]")
+        rows[3].set_xlabel(x_label)
         figure.align_ylabels(rows)
     numbers = {
         "fit": fit.to_dict(),
@@ -113,7 +120,7 @@ def draw_sliding(
     return figure, numbers
 
 
-def draw_sliding_scan(scan: SlidingScan, *, title: str = "") -> Drawn:
+def draw_sliding_scan(scan: SlidingScan, *, title: str = "", x_label: str = "Mass [GeV]") -> Drawn:
     """Fitted signals and their significance against mass.
 
     Parameters
@@ -122,6 +129,8 @@ def draw_sliding_scan(scan: SlidingScan, *, title: str = "") -> Drawn:
         Signals in sliding windows.
     title
         Name of the spectrum.
+    x_label
+        Label of the mass axis.
 
     Returns
     -------
@@ -140,7 +149,7 @@ def draw_sliding_scan(scan: SlidingScan, *, title: str = "") -> Drawn:
         bottom.plot(scan.mass, np.minimum(scan.p_value, 1.0), color=COLOURS[1])
         bottom.set_yscale("log")
         bottom.set_ylabel("Local p")
-        bottom.set_xlabel("$m$ [GeV]")
+        bottom.set_xlabel(x_label)
         if np.isfinite(scan.global_p):
             top.text(0.97, 0.06, f"global p = {scan.global_p:.2g}", transform=top.transAxes, ha="right")
     return figure, {"scan": scan.to_dict()}

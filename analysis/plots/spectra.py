@@ -52,7 +52,9 @@ def _draw_pulls(axes: Any, excess: ExcessResult, colour: str) -> None:
     axes.set_yticks([-3, 0, 3])
 
 
-def draw_spectra(window: Window, excesses: Mapping[float, ExcessResult], *, title: str, method: str) -> Drawn:
+def draw_spectra(
+    window: Window, excesses: Mapping[float, ExcessResult], *, title: str, method: str, x_label: str = "Mass [GeV]"
+) -> Drawn:
     """Spectra of one method in one window, all cuts, with a row of pulls for each.
 
     Parameters
@@ -63,6 +65,8 @@ def draw_spectra(window: Window, excesses: Mapping[float, ExcessResult], *, titl
         Cut -> result of the fit with the signal region blinded.
     title, method
         Name of the search and of the method.
+    x_label
+        Label of the mass axis.
 
     Returns
     -------
@@ -94,6 +98,6 @@ def draw_spectra(window: Window, excesses: Mapping[float, ExcessResult], *, titl
         )
         label_experiment(main, title)
         rows[len(rows) // 2 + 1 if len(rows) > 2 else -1].set_ylabel("Pull")
-        rows[-1].set_xlabel("$m_{JJ}$ [GeV]")
+        rows[-1].set_xlabel(x_label)
     numbers = {"window": window.to_dict(), "method": method, "cuts": {str(c): excesses[c].to_dict() for c in cuts}}
     return figure, numbers

@@ -292,6 +292,21 @@ def test_nothing_to_report_is_said_in_words(tmp_path: Path) -> None:
     assert max(map(len, text.splitlines())) < 200
 
 
+@pytest.mark.parametrize("command", ["fit", "bumphunt", "scan", "toys", "limit"])
+def test_figures_have_the_title_and_the_label_that_were_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr("resonaut.analysis.plots.save_figure", lambda both, _stem: drawn.append(both[0]))
+    few = {"bumphunt": ("--toys", 0), "toys": ("--toys", 5, "--no-scan"), "limit": ("--mass", 3000)}.get(command, ())
+    labels = ("--title", "My search", "--mass-label", "$m_{jj}$ [GeV]")
+    code, text = invoke(command, CMS, *few, "--plot", tmp_path / "figure", *labels)
+    assert code == 0, text
+    words = {words.get_text() for axes in drawn[0].axes for words in (*axes.texts, axes.xaxis.label)}
+    assert {"My search", "$m_{jj}$ [GeV]"} <= words
+    assert "Mass [GeV]" not in words
+
+
 RESULTS: dict[str, tuple[type, Callable[[], tuple[object, ...]]]] = {
     "fit": (FitResult, lambda: ("fit", CMS)),
     "scan": (ScanResult, lambda: ("scan", CMS, "--sr-bins", 8)),
