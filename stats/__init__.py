@@ -22,7 +22,7 @@ Goodness of fit
     `poisson_significance`, `poisson_interval`, `toy_goodness`
 Excesses
     `local_p_value` -> `ExcessResult`; many spectra: `local_p_values`; `on_off_p_value`;
-    `scan`, `scan_windows` -> `ScanResult`; `global_p_value`
+    `scan`, `scan_windows` -> `ScanResult`; `global_p_value`, `global_p_of_toys`
     `bump_hunter` -> `BumpHunterResult`, `bump_power` -> `BumpPower`
     Masses and widths: `significance_scan` -> `SignificanceScan`; trials: `toy_significances`, `gross_vitells`, `asimov_trials`
     -> `TrialsResult`, `upcrossings`, `euler_characteristic`; several spectra: `combine_folds` -> `CombinedExcess`,
@@ -56,7 +56,7 @@ from resonaut.stats.excesses.significance import (
     local_p_values,
     on_off_p_value,
 )
-from resonaut.stats.excesses.toys import GlobalPValue, ToyGoodness, global_p_value, toy_goodness
+from resonaut.stats.excesses.toys import GlobalPValue, ToyGoodness, global_p_of_toys, global_p_value, toy_goodness
 from resonaut.stats.excesses.trials import TrialsResult, asimov_trials, euler_characteristic, gross_vitells, upcrossings
 from resonaut.stats.exchange.files import read_spectrum, write_csv, write_root
 from resonaut.stats.exchange.hepdata import HepDataColumn, HepDataTable, covariance_table, read_hepdata
@@ -203,6 +203,7 @@ __all__ = (
     "fit_batch",
     "fit_shape",
     "gaussian_template",
+    "global_p_of_toys",
     "global_p_value",
     "gross_vitells",
     "hepdata_tables",

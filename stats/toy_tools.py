@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from resonaut.errors import ConfigError
 
-__all__ = ("ToyPValue", "fraction", "poisson_toys", "require_toys", "tie_bound", "toy_p_value")
+__all__ = ("ToyPValue", "fraction", "poisson_toys", "random_stream", "require_toys", "tie_bound", "toy_p_value")
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -87,11 +87,28 @@ def toy_p_value(sample: npt.ArrayLike, observed: float) -> ToyPValue:
     return ToyPValue(*fraction(int((values >= tie_bound(observed)).sum()), used), used, lost)
 
 
-def require_toys(toys: int) -> None:
-    """Raise ConfigError unless there is a toy to be made."""
-    if toys < 1:
-        msg = f"got {toys} toys, expected at least 1"
+def require_toys(toys: int, least: int = 1) -> None:
+    """Raise ConfigError unless the number of toys is a whole one and large enough."""
+    if isinstance(toys, bool) or not isinstance(toys, int | np.integer) or toys < least:
+        msg = f"got {toys} toys, expected a whole number, at least {least}"
         raise ConfigError(msg)
+
+
+def random_stream(seed: int | Sequence[int] | np.random.Generator) -> np.random.Generator:
+    """Random numbers of a seed; a generator is given back as it is.
+
+    Raises
+    ------
+    ConfigError
+        Unless seeds are whole numbers, 0 or more.
+    """
+    if isinstance(seed, np.random.Generator):
+        return seed
+    parts = list(seed) if isinstance(seed, Sequence) else [seed]
+    if any(isinstance(part, bool) or not isinstance(part, int | np.integer) or part < 0 for part in parts):
+        msg = f"got the seed {parts[0] if len(parts) else seed!r}, expected a whole number, 0 or more"
+        raise ConfigError(msg)
+    return np.random.default_rng(seed)
 
 
 def poisson_toys(mean: npt.ArrayLike, toys: int, seed: int | Sequence[int] | np.random.Generator) -> FloatArray:
@@ -109,6 +126,11 @@ def poisson_toys(mean: npt.ArrayLike, toys: int, seed: int | Sequence[int] | np.
     -------
     ndarray of shape (toys, bins)
 
+    Raises
+    ------
+    ConfigError
+        If the number of toys or the seed is not a whole number, or too small.
+
     Examples
     --------
     >>> from resonaut.stats.toy_tools import poisson_toys
@@ -116,4 +138,5 @@ def poisson_toys(mean: npt.ArrayLike, toys: int, seed: int | Sequence[int] | np.
     [0.0, 0.0, 0.0]
     """
     expected = np.asarray(mean, dtype=np.float64)
-    return np.random.default_rng(seed).poisson(expected, size=(toys, len(expected))).astype(np.float64)
+    require_toys(toys)
+    return random_stream(seed).poisson(expected, size=(toys, len(expected))).astype(np.float64)

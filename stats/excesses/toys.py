@@ -16,15 +16,15 @@ from resonaut.errors import InputError
 from resonaut.stats.engine.batched import fit_batch
 from resonaut.stats.engine.design import Design, pooled_importance
 from resonaut.stats.excesses.significance import local_significances
-from resonaut.stats.fits.fit import FitResult, fit_counts, require_fit
+from resonaut.stats.fits.fit import FitResult, fit_counts, require_counts, require_fit
 from resonaut.stats.functions import background_function
 from resonaut.stats.goodness import cms_chi2, deviance, kolmogorov_smirnov, pearson_chi2
 from resonaut.stats.records import brief
 from resonaut.stats.regions import Region, fit_region
-from resonaut.stats.toy_tools import poisson_toys, require_toys, toy_p_value
+from resonaut.stats.toy_tools import poisson_toys, random_stream, require_toys, toy_p_value
 from resonaut.stats.windows import Window
 
-__all__ = ("GlobalPValue", "PreparedScan", "ToyGoodness", "global_p_value", "toy_goodness")
+__all__ = ("GlobalPValue", "PreparedScan", "ToyGoodness", "global_p_of_toys", "global_p_value", "toy_goodness")
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -157,6 +157,34 @@ class GlobalPValue:
     __repr__ = brief
 
 
+def global_p_of_toys(significance: npt.ArrayLike, local_significance: float) -> GlobalPValue:
+    """Global p-value from the significances of toys that went through a scan of any kind.
+
+    Parameters
+    ----------
+    significance : array_like of shape (toys, ...)
+        Of every hypothesis in every toy, NaN where its fit failed: for instance of `toy_significances`.
+    local_significance : float
+        Largest one of the scan of the data.
+
+    Examples
+    --------
+    >>> from resonaut.stats import global_p_of_toys
+    >>> nan = float("nan")
+    >>> found = global_p_of_toys([[0.2, 1.9], [nan, 0.4], [nan, nan], [2.5, -0.3]], 1.0)
+    >>> found.global_p, found.failed, found.lost
+    (0.75, 3, 1)
+    """
+    field = np.asarray(significance, dtype=np.float64)
+    field = field.reshape(len(field), -1)
+    return _global(np.fmax.reduce(field, axis=1), local_significance, int(np.isnan(field).sum()))
+
+
+def _global(maxima: FloatArray, observed: float, failed: int) -> GlobalPValue:
+    found = toy_p_value(maxima, observed)
+    return GlobalPValue(found.p, float(-special.ndtri(found.p)), found.error, maxima, failed, found.lost)
+
+
 def global_p_value(
     fit: FitResult,
     windows: Sequence[Window],
@@ -174,7 +202,7 @@ def global_p_value(
     Parameters
     ----------
     fit : FitResult
-        Background-only fit of the whole spectrum (no window), the source of the toys.
+        Background-only fit of the whole spectrum (no window), of counts, the source of the toys.
     windows : sequence of Window
     local_significance : float
         Largest one of the scan of the data; the global p-value of NaN (no fit converged) is NaN.
@@ -187,17 +215,17 @@ def global_p_value(
     Raises
     ------
     InputError
-        If there is no window.
+        If there is no window, or the fit is one of weights.
     FitError
         If the fit has failed.
     """
     require_toys(toys)
-    require_fit(fit)
+    require_counts(require_fit(fit))
     if not windows:
         msg = "global_p_value got no window, expected the windows of the scan"
         raise InputError(msg)
     scan = PreparedScan.of(fit, windows)
-    rng, maxima, failed = np.random.default_rng(seed), np.full(toys, np.nan), 0
+    rng, maxima, failed = random_stream(seed), np.full(toys, np.nan), 0
     for first in range(0, toys, CHUNK):
         size = min(CHUNK, toys - first)
         found, bad = scan.largest(poisson_toys(fit.expected, size, rng))
@@ -205,8 +233,7 @@ def global_p_value(
         failed += int(bad.sum())
         if progress is not None:
             progress(first + size, toys)
-    p = toy_p_value(maxima, local_significance)
-    return GlobalPValue(p.p, float(-special.ndtri(p.p)), p.error, maxima, failed, p.lost)
+    return _global(maxima, local_significance, failed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from scipy import special
 
 from resonaut.stats.engine.batched import fit_batch
 from resonaut.stats.excesses.toys import PreparedScan
-from resonaut.stats.fits.fit import FitResult, fit_background, require_fit
+from resonaut.stats.fits.fit import FitResult, fit_background, require_counts, require_fit
 from resonaut.stats.functions import DEFAULT_SQRTS
 from resonaut.stats.goodness import kolmogorov_smirnov, pearson_chi2
 from resonaut.stats.records import brief, plain, restore
@@ -129,6 +129,7 @@ def draw_toys(fit: FitResult, toys: int, *, seed: int = 0) -> Iterator[FloatArra
     Parameters
     ----------
     fit : FitResult
+        Of counts, not of weights.
     toys : int
         At least 1.
     seed : int
@@ -138,6 +139,8 @@ def draw_toys(fit: FitResult, toys: int, *, seed: int = 0) -> Iterator[FloatArra
     ------
     ConfigError
         If no toy is asked for.
+    InputError
+        If the fit is one of weights: its expectation is no number of events.
     FitError
         If the fit has failed.
 
@@ -150,7 +153,7 @@ def draw_toys(fit: FitResult, toys: int, *, seed: int = 0) -> Iterator[FloatArra
     [1000, 1000, 500]
     """
     require_toys(toys)
-    require_fit(fit)
+    require_counts(require_fit(fit))
     for number, first in enumerate(range(0, toys, CHUNK)):
         size = min(CHUNK, toys - first)
         yield poisson_toys(fit.expected, CHUNK, [seed, number])[:size]

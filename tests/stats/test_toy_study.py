@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from resonaut.errors import ConfigError, FitError
-from resonaut.stats import ToyStudy, draw_toys, fit_background, global_p_value, log_edges, sliding_windows, toy_study
+from resonaut.errors import ConfigError, FitError, InputError
+from resonaut.stats import (
+    ToyStudy,
+    draw_toys,
+    fit_background,
+    global_p_value,
+    log_edges,
+    make_spectrum,
+    sliding_windows,
+    toy_study,
+)
 from resonaut.stats.excesses.toys import PreparedScan
 
 EDGES = log_edges(2000.0, 6000.0, 30)
@@ -108,6 +117,15 @@ def test_bins_where_no_function_is_defined_are_left_out(smooth: np.ndarray) -> N
         one.toy_significance.tolist()
         == toy_study((smooth, EDGES), windows, function="dijet3", toys=10).toy_significance.tolist()
     )
+
+
+def test_fits_of_weights_have_no_poisson_toys() -> None:
+    mass = np.random.default_rng(1).exponential(500.0, 4000) + 2000.0
+    fit = fit_background(make_spectrum(mass, EDGES, np.full(4000, 0.1)), function="dijet3", weighted=True)
+    with pytest.raises(InputError, match="weighted"):
+        next(draw_toys(fit, 5))
+    with pytest.raises(InputError, match="weighted"):
+        global_p_value(fit, sliding_windows(EDGES, step=9), 2.0, toys=5)
 
 
 def test_what_cannot_be_studied_is_named(smooth: np.ndarray) -> None:
