@@ -46,7 +46,9 @@ class LimitResult:
     cls_pyhf : float
         CLs of pyhf at the observed limit, ``1 - cl`` if all is well; NaN if it was not asked for, or with toys.
     status : str
-        "converged" or "failed: reason".
+        "converged"; "background at limit": the likelihood of the background alone rises towards an infinite parameter, as
+        in spectra of few events, and the limit rests on the 30 standard deviations that its directions are held in; or
+        "failed: reason".
     function : str
         Background function, one for each channel.
     method : str

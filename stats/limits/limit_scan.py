@@ -6,7 +6,7 @@ import logging
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from resonaut.errors import ConfigError, InputError, ResonautError
 from resonaut.files import digest, read_json, write_json
+from resonaut.stats.functions import DEFAULT_SQRTS, background_function
 from resonaut.stats.limits.limit_options import LimitOptions, check_limit_options
 from resonaut.stats.limits.limit_result import LimitResult
 from resonaut.stats.limits.upper_limits import upper_limit
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float64]
 
-CACHE_VERSION = 1  # raised when the same input gives other limits
+CACHE_VERSION = 2  # raised when the same input gives other limits
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,16 @@ class _Point:
     @property
     def key(self) -> str:
         spectrum = (self.counts.tolist(), self.edges.tolist())
-        return digest(CACHE_VERSION, *spectrum, self.signal.to_dict(), dict(self.options))
+        function = _definition(self.options.get("function", "dijet4"), self.options.get("sqrts", DEFAULT_SQRTS))
+        return digest(CACHE_VERSION, *spectrum, self.signal.to_dict(), dict(self.options), function)
+
+
+def _definition(function: str, sqrts: float) -> list[list[float]]:
+    """A background function by its values: what is registered under a name may change."""
+    if function == "auto":
+        return []
+    basis = background_function(function).basis(sqrts * np.linspace(0.02, 0.7, 9), sqrts)
+    return [[float(f"{value:.10g}") for value in row] for row in basis]  # the same on all machines
 
 
 def limit_scan(
@@ -68,10 +78,10 @@ def limit_scan(
         ``lambda mass, edges: gaussian_template(mass, 0.03 * mass, edges)``.
     cache : path, optional
         A folder, or one file if the name ends in ".json": limits are kept there as they are found, under a hash of
-        the spectrum, the template and the options, and a scan that was interrupted goes on from them. Points that
+        the spectrum, the template, the background function and the options, and a scan that was interrupted goes on from them. Points that
         failed are tried again.
     workers : int
-        Processes.
+        Processes. A background function of your own must then be registered in a module that they import.
     progress : callable, optional
         Called with (done, total) after each mass.
     **options
@@ -163,10 +173,24 @@ def _computed(todo: dict[int, _Point], workers: int) -> Iterator[tuple[int, Limi
         futures = {pool.submit(_limit_at, point): index for index, point in todo.items()}
         try:
             for future in as_completed(futures):
-                yield futures[future], future.result()
+                yield futures[future], _from_process(future)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _from_process(future: Future[LimitResult]) -> LimitResult:
+    try:
+        return future.result()
+    except ConfigError as error:
+        if "unknown background function" not in str(error):
+            raise
+        # it is known here, so that it is the other process that lacks the function
+        msg = (
+            f"a process of limit_scan lacks a function: {error}. A function of your own must be registered where "
+            "processes import it, in a module or outside of `if __name__ == '__main__'`; or take workers=1"
+        )
+        raise ConfigError(msg) from error
 
 
 def _share_cores(threads: str) -> None:

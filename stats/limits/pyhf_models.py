@@ -242,7 +242,8 @@ def pyhf_limit(
     limits = [_root(partial(distance, row=row), float(np.log(guess)), known) for row in (2, 0, 1, 3, 4, 5)]
     median, *rest = limits
     expected = (rest[0], rest[1], median, rest[2], rest[3])
-    return LimitResult(name, float("nan"), rest[4], expected, "strength", float("nan"), cl, 1.0 - cl, "converged", "")
+    nan = float("nan")  # the limit is pyhf's own: there is no second CLs to compare with
+    return LimitResult(name, nan, rest[4], expected, "strength", nan, cl, nan, "converged", "")
 
 
 def _root(distance: Callable[[float], float], start: float, known: Mapping[float, FloatArray]) -> float:

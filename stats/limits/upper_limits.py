@@ -189,6 +189,8 @@ def combined_limit(
     found = limit_of_model(model, counts, cl=cl, method=method, toys=toys, seed=seed, name=name)
     functions = ", ".join(dict.fromkeys(channel.fit.function for channel in channels))
     result = replace(found.result(name, cl, functions), mass=float(mass))
+    if any(channel.fit.status == "at limit" for channel in channels):
+        result = replace(result, status="background at limit")
     if check and found.method == "asymptotic":
         # a template scaled to the limit: pyhf then works around a strength of 1
         result = checked_by_pyhf(result, combined_workspace([c.scaled(result.observed) for c in scaled]))

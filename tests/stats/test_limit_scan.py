@@ -6,7 +6,8 @@ import pytest
 
 from resonaut.errors import ConfigError, InputError
 from resonaut.files import read_json
-from resonaut.stats import gaussian_template, limit_scan
+from resonaut.stats import BackgroundFunction, background_function, gaussian_template, limit_scan
+from resonaut.stats.functions import base
 
 MASSES = (2500.0, 3500.0, 4500.0)
 
@@ -54,6 +55,19 @@ def test_what_went_in_is_the_key(cms_137, tmp_path):
     )
     assert len({limit[0].expected[2] for limit in (first, other, more, wide)}) == 4
     assert len(read_json(cache)) == 4
+
+
+def test_a_function_is_more_than_its_name(cms_137, tmp_path, monkeypatch):
+    """What is registered under a name may change: the cache goes by values. A process that lacks it says so."""
+    monkeypatch.setattr(base, "_REGISTRY", dict(base._REGISTRY))
+    options = {"function": "scan-test", "check": False, "cache": tmp_path / "c.json", "method": "asymptotic"}
+    for name in ("dijet3", "dijet4"):
+        like = background_function(name)
+        base._REGISTRY["scan-test"] = BackgroundFunction("scan-test", "f", like.names, like.terms)
+        limit_scan(cms_137, MASSES[:1], template, **options)
+    assert len(read_json(tmp_path / "c.json")) == 2
+    with pytest.raises(ConfigError, match="must be registered where processes import it"):
+        limit_scan(cms_137, MASSES, template, function="scan-test", workers=2)
 
 
 def test_failed_points_are_tried_again(cms_137, tmp_path):
