@@ -24,7 +24,8 @@ from resonaut.stats.engine.batched import fit_batch
 from resonaut.stats.engine.design import Design, pooled_importance
 from resonaut.stats.excesses.bump_result import BumpHunterResult
 from resonaut.stats.excesses.bumpscan import all_intervals, intervals, most_significant
-from resonaut.stats.fits.fit import fit_background, require_fit
+from resonaut.stats.excesses.known_background import given_background
+from resonaut.stats.fits.fit import FitResult, fit_background, require_fit
 from resonaut.stats.functions import DEFAULT_SQRTS
 from resonaut.stats.regions import fit_region
 from resonaut.stats.spectrum import Spectrum, poisson_counts
@@ -70,7 +71,7 @@ class Scan(NamedTuple):
 
 def bump_hunter(
     spectrum: Spectrum,
-    background: npt.ArrayLike | None = None,
+    background: npt.ArrayLike | Spectrum | FitResult | None = None,
     *,
     function: str = "dijet4",
     sqrts: float = DEFAULT_SQRTS,
@@ -94,8 +95,9 @@ def bump_hunter(
     ----------
     spectrum : Spectrum
         Unweighted counts.
-    background : array_like of shape (bins,), optional
-        Expected counts, taken as known. By default `function` is fitted to the spectrum (whole, without blinding).
+    background : array_like of shape (bins,), Spectrum or FitResult, optional
+        Expected counts, taken as known; those of a histogram, of (counts, edges) or of a fit are over the same edges.
+        By default `function` is fitted to the spectrum (whole, without blinding).
     function : str
         Background function, or "auto": chosen on the data, then kept for the toys.
     sqrts : float
@@ -181,7 +183,7 @@ def bump_hunter(
 
 def prepare(
     spectrum: Spectrum,
-    background: npt.ArrayLike | None,
+    background: npt.ArrayLike | Spectrum | FitResult | None,
     *,
     function: str,
     sqrts: float,
@@ -193,7 +195,7 @@ def prepare(
     """Counts and edges of the scanned range, its background and its intervals."""
     counts, edges = poisson_counts(spectrum)
     inside = np.flatnonzero(fit_region(edges, None, fit_range).in_range)
-    given = None if background is None else _given(background, len(counts))[inside]
+    given = None if background is None else given_background(background, edges)[inside]
     counts, edges = counts[inside], edges[inside[0] : inside[-1] + 2]
     model = _fitted(counts, edges, function, sqrts) if given is None else Model(given, "given", None, None)
     return counts, edges, model, _windows(counts, model.expected, min_bins, max_bins, step)
@@ -214,14 +216,6 @@ def _check_options(min_bins: int, step: int, toys: int, precision: float, exclud
     if wrong:
         msg = f"bump_hunter got {'; '.join(wrong)}"
         raise ConfigError(msg)
-
-
-def _given(background: npt.ArrayLike, bins: int) -> FloatArray:
-    expected = np.asarray(background, dtype=np.float64)
-    if expected.shape != (bins,) or not (np.isfinite(expected) & (expected >= 0)).all():
-        msg = f"bump_hunter got a background of shape {expected.shape}, expected {bins} finite counts >= 0, one for each bin"
-        raise InputError(msg)
-    return expected
 
 
 def _fitted(counts: FloatArray, edges: FloatArray, function: str, sqrts: float) -> Model:
