@@ -119,11 +119,17 @@ def _gaussians(
         return result, {}
     with counting("toys", toys) as progress:
         field = toy_significances(result, toys=toys, seed=seed, progress=progress)
-    largest = np.fmax.reduce(field.reshape(toys, -1), axis=1)
-    p = float((1 + (largest >= z).sum()) / (toys + 1))
-    incomplete = int(np.isnan(field).any(axis=(1, 2)).sum())
-    more: dict[str, Any] = {"global": {"global_p": p, "toys": toys, "with_failed_fits": incomplete}}
-    click.echo(f"global p = {p:.3g} ({toys} toys, {incomplete} of them with failed fits)")
+    largest = global_p_of_toys(field, z)
+    incomplete, used = int(np.isnan(field).any(axis=(1, 2)).sum()), toys - largest.lost
+    more: dict[str, Any] = {
+        "global": {
+            "global_p": largest.global_p,
+            "global_p_error": largest.error,
+            "toys": used,
+            "with_failed_fits": incomplete,
+        }
+    }
+    click.echo(f"global p = {largest.global_p:.3g} +- {largest.error:.2g} ({used} toys, {incomplete} with failed fits)")
     if len(points) > 1 and toys - incomplete > 1:
         trials = gross_vitells(field, z)
         click.echo(f"from their {trials.method}: global p = {trials.global_p:.3g} +- {trials.global_p_error:.2g}")
