@@ -90,7 +90,10 @@ class Window:
             object.__setattr__(self, name, float(getattr(self, name)))
         ends = (self.sb_low, self.low, self.high, self.sb_high)
         if not all(map(math.isfinite, ends)) or not self.sb_low < self.low < self.high < self.sb_high:
-            msg = f"window got sb_low, low, high, sb_high = {ends}, expected four finite masses in increasing order"
+            msg = (
+                f"window got sb_low, low, high, sb_high = {ends}, expected four finite masses in increasing order: "
+                "a sideband is needed on both sides of the signal region"
+            )
             raise InputError(msg)
 
     def __str__(self) -> str:

@@ -81,6 +81,8 @@ class Design:
             raise InputError(msg)
         if not (bounds[0] > 0 and bounds[-1] <= sqrts):
             msg = f"{chosen.name} got edges {bounds[0]:.6g}..{bounds[-1]:.6g}, expected 0 < edges <= sqrts = {sqrts:.6g} GeV"
+            if bounds[-1] > sqrts and bounds[0] > 0 and bounds[-1] <= 1000.0 * sqrts and sqrts < 1000.0:
+                msg += f"; did you mean sqrts = {1000.0 * sqrts:.6g}?"
             raise InputError(msg)
         point, weight = np.polynomial.legendre.leggauss(NODES)
         half = 0.5 * np.diff(bounds)[:, None]

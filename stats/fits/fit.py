@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -26,6 +27,9 @@ __all__ = ("FitResult", "fit_background", "fit_counts", "require_counts", "requi
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
+logger = logging.getLogger(__name__)
+
+TEV_LIKE = 0.01  # highest edge over sqrts below which masses are more likely in TeV
 ERRORS = ("hesse", "minos", "fisher")
 SLOW = 0.02  # gain of the deviance in the last step of a fit that runs towards infinity, as in the batched engine
 SEPARABLE = 1e-13  # least ratio of eigenvalues of the information of parameters in units of their own errors
@@ -107,6 +111,8 @@ def fit_background(
     counts, edges, scale = weighted_counts(spectrum) if weighted else (*poisson_counts(spectrum), None)
     if fit_range is not None:
         counts, edges, scale = _physical_bins(counts, edges, scale, sqrts)
+    if 0 < edges[-1] < TEV_LIKE * sqrts:
+        logger.warning("edges %.6g..%.6g GeV with sqrts = %.6g GeV: are the masses in TeV?", edges[0], edges[-1], sqrts)
     region = fit_region(edges, window, fit_range)
     return fit_counts(counts, edges, region, function=function, sqrts=sqrts, errors=errors, scale=scale)
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -109,6 +110,7 @@ def limit_scan(
     if workers < 1:
         msg = f"limit_scan got {workers} workers, expected at least 1"
         raise ConfigError(msg)
+    _check_template(template)
     wanted = [float(mass) for mass in masses]
     store = _Store(None if cache is None else Path(cache))
     results: dict[int, LimitResult] = {}
@@ -134,6 +136,17 @@ def limit_scan(
         if progress is not None:
             progress(len(results), len(wanted))
     return tuple(results[index] for index in range(len(wanted)))
+
+
+def _check_template(template: Callable[[float, FloatArray], SignalLike]) -> None:
+    """Refuse what cannot be called with a mass and edges, before the first point."""
+    try:
+        signature(template).bind(1.0, np.zeros(2))
+    except TypeError as error:
+        msg = f"limit_scan got the template {template!r}, expected a function of (mass, edges): {error}"
+        raise InputError(msg) from error
+    except ValueError:  # no signature to be had, of some compiled functions
+        return
 
 
 def _failed(mass: float, options: LimitOptions, error: Exception) -> LimitResult:

@@ -276,7 +276,11 @@ def signal_counts(signal: Spectrum | npt.ArrayLike, edges: FloatArray) -> FloatA
             msg = f"signal template got {len(values)} bins that differ from the {len(edges) - 1} bins of the spectrum"
             raise InputError(msg)
     else:
-        values = np.array(signal, dtype=np.float64)
+        try:
+            values = np.array(signal, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            msg = f"signal template got {type(signal).__name__}, expected a shape, a histogram or events in each bin"
+            raise InputError(msg) from error
     if values.shape != (len(edges) - 1,) or not np.isfinite(values).all() or (values < 0).any() or not values.sum() > 0:
         msg = f"signal template got shape {values.shape} with sum {values.sum():.6g}, expected ({len(edges) - 1},), >= 0, sum > 0"
         raise InputError(msg)
