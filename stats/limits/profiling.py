@@ -6,8 +6,8 @@ The statistical model is exactly that of the pyhf workspaces of `resonaut.stats.
           + \mu\, \Big(s_i + \sum_q \delta_{iq}(\nu_q)\Big) \prod_q \kappa_{iq}^{\nu_q},
 
 with a Poisson term for every bin and a Gaussian for each constrained nuisance. The directions :math:`\beta_k` of a
-fitted background function have a width of `WEAK_CONSTRAINT` (in standard deviations of the fit, so hardly a
-constraint), the nuisances :math:`\nu_q` of the signal have width one. :math:`\kappa` is a log-normal uncertainty of the
+fitted background function have a width of `WEAK_CONSTRAINT` in standard deviations of the fit (felt in spectra of few
+events, see `build_workspace`), the nuisances :math:`\nu_q` of the signal have width one. :math:`\kappa` is a log-normal uncertainty of the
 yield (``normsys``, code1), :math:`\delta` interpolates between templates (``histosys``, code4p). Bins may belong to
 several channels that share nuisances. The likelihood is maximised by Fisher scoring with step-halving, with analytic
 derivatives: no numerical gradients, no brackets, no starting-value lottery.
@@ -31,7 +31,9 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 IndexArray = npt.NDArray[np.int64]
 
-WEAK_CONSTRAINT = 30.0  # standard deviations of the fit per unit of the constraint: adds 0.1 % of information
+WEAK_CONSTRAINT = (
+    30.0  # standard deviations of the fit per unit of the constraint: 0.1 % of the information of a Gaussian likelihood
+)
 TOLERANCE = 1e-10
 THREAD_ROWS = 500  # spectra below which a second thread does not pay
 TINY = 1e-100  # its square is still a number

@@ -38,8 +38,13 @@ def build_workspace(
 
     Each mass bin is a channel of one bin. The background of a bin is its fitted expectation times shared ``normsys``
     factors, one for each independent direction k of the fit, ``exp(m_ik s alpha_k)`` with ``s = 30`` standard deviations:
-    the constraint of pyhf, of unit width, is then too weak to matter and the background is free. The function is linear
-    in its parameters after the logarithm, so these factors are the function itself (to the curvature within a bin).
+    the constraint of pyhf, of unit width, is then weak and the background as good as free. The function is linear in its
+    parameters after the logarithm, so these factors are the function itself (to the curvature within a bin).
+
+    In spectra of some tens of events or fewer the likelihood is far from Gaussian and the constraint is felt. Ten times as
+    wide it would change limits on toys of 60 events by up to 0.3 % with three or four parameters, but on toys of 8 events
+    by up to 25 % with four (1 % with three; the median change is below 1.2 % in all). It is not wider because factors of
+    300 standard deviations overflow.
 
     Parameters
     ----------
