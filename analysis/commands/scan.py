@@ -103,7 +103,7 @@ def _gaussians(
     import numpy as np
 
     from resonaut.analysis.histogram import scan_masses
-    from resonaut.stats import gross_vitells, significance_scan, toy_significances
+    from resonaut.stats import global_p_of_toys, gross_vitells, significance_scan, toy_significances
 
     points = scan_masses(source.edges, masses, min(widths))
     result = significance_scan(source.spectrum, points, widths, **source.model)
