@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from resonaut.analysis.progress import progress_bar
+from resonaut.analysis.progress import counting
 from resonaut.errors import InputError
 from resonaut.files import atomic_path
 from resonaut.stats import (
@@ -128,14 +128,14 @@ def limits_of_histogram(
     edges = histogram[1]
     masses = masses or _round_masses(edges[0] * 1.1, edges[-1] / 1.1, 12)
     masses = scan_masses(edges, masses, width).tolist()
-    with progress_bar("upper limits", len(masses)) as advance:
+    with counting("upper limits", len(masses)) as progress:
         return limit_scan(
             histogram,
             masses,
             lambda mass, bins: gaussian_template(mass, width * mass, bins),
             signal_uncertainty=uncertainty,
             name=f"Gaussian, {100 * width:g} % wide",
-            progress=lambda _done, _total: advance(1),
+            progress=progress,
             **options,
         )
 

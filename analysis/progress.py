@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-__all__ = ("Advance", "progress_bar")
+__all__ = ("Advance", "counting", "progress_bar")
 
 Advance = Callable[[int], None]
 
@@ -36,3 +36,17 @@ def progress_bar(title: str, total: int) -> Iterator[Advance]:
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(title, total=total)
         yield lambda n: progress.advance(task, n)
+
+
+@contextmanager
+def counting(title: str, total: int) -> Iterator[Callable[[int, int], None]]:
+    """Bar for functions that report ``progress(done, total)``; the first report may start above one, after a resume."""
+    with progress_bar(title, total) as advance:
+        before = 0
+
+        def report(done: int, _total: int) -> None:
+            nonlocal before
+            advance(done - before)
+            before = done
+
+        yield report

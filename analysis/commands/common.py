@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -241,17 +241,8 @@ def quality(fit: Any) -> str:
     return f"chi2/ndf = {fit.chi2:.1f}/{fit.ndf}, p = {fit.p_value:.3g}"
 
 
-@contextmanager
-def counting(title: str, total: int) -> Iterator[Callable[[int, int], None]]:
+def counting(title: str, total: int) -> AbstractContextManager[Callable[[int, int], None]]:
     """Progress bar for functions that report (done, total)."""
-    from resonaut.analysis.progress import progress_bar
+    from resonaut.analysis.progress import counting as bar
 
-    with progress_bar(title, total) as advance:
-        before = 0
-
-        def report(done: int, _total: int) -> None:
-            nonlocal before
-            advance(done - before)
-            before = done
-
-        yield report
+    return bar(title, total)
