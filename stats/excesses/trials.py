@@ -50,7 +50,8 @@ class TrialsResult:
     local_significance, local_p : float
     global_p, global_p_error : float
         Expected Euler characteristic above the local significance (in one dimension the Gross-Vitells bound), at
-        most 1, and its error from the number of toys; 0 for the geometric estimate, which has none of that kind.
+        most 1, and its error from the number of toys; 0 for the geometric estimate, which has none of that kind and is
+        no bound.
     n1, n2 : float
         The two numbers of the field; n2 is 0 in one dimension.
     levels : tuple of float
@@ -197,7 +198,8 @@ def gross_vitells(
     Notes
     -----
     arXiv:1005.1891, equations 3 and 5; arXiv:1105.4355, equation 4. The error of the global p-value is that of the mean
-    count of the toys. It is an upper bound, tight where it is small.
+    count of the toys. In one dimension it is an upper bound, tight where it is small, as far as the points are close enough
+    to see every crossing: on a coarse grid too few are counted.
     """
     field = np.asarray(significance, dtype=np.float64)
     if field.ndim == 3 and 1 in field.shape[1:]:
