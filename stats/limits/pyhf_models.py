@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize
 
 from resonaut.errors import ConfigError, FitError, InputError, unknown_name
 from resonaut.files import read_json
@@ -259,6 +258,8 @@ def _root(distance: Callable[[float], float], start: float, known: Mapping[float
     high = min((point for point in points if point > low), default=low)
     if low == high:
         return float(np.exp(low))
+    from scipy import optimize  # slow to import
+
     return float(np.exp(optimize.brentq(distance, low, high, xtol=1e-4)))
 
 

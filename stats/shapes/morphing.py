@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import PchipInterpolator
 
 from resonaut.errors import ConfigError, FitError, InputError, unknown_name
 from resonaut.stats.shapes.base import FittableShape, FloatArray
@@ -87,6 +86,8 @@ class _Nodes:
 
     def interpolate(self, mass: float, values: npt.ArrayLike) -> FloatArray:
         """Monotone cubic against 1 / mass through the values (nodes, ...) of the nodes of `near`."""
+        from scipy.interpolate import PchipInterpolator  # takes a fifth of the import of this package
+
         curve = PchipInterpolator(-1.0 / self.values[self.near(mass)], np.asarray(values, dtype=np.float64), axis=0)
         return np.asarray(curve(-1.0 / mass))
 
