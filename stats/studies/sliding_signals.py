@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from resonaut.errors import ConfigError, FitError, InputError
+from resonaut.errors import FitError, InputError
 from resonaut.stats.engine.batched import fit_batch
 from resonaut.stats.excesses.bump_result import BumpHunterResult
 from resonaut.stats.excesses.bumphunter import bump_hunter
@@ -24,7 +24,7 @@ from resonaut.stats.records import brief, plain, restore
 from resonaut.stats.studies.grid import Signals, signal_grid
 from resonaut.stats.studies.sliding import SlidingFit
 from resonaut.stats.studies.stitching import Stitching
-from resonaut.stats.toy_tools import poisson_toys, toy_p_value
+from resonaut.stats.toy_tools import poisson_toys, random_stream, require_toys, toy_p_value
 
 __all__ = ("SlidingScan", "sliding_bump_hunter", "sliding_scan")
 
@@ -185,9 +185,7 @@ def _require(fit: SlidingFit, toys: int) -> None:
     if not fit.ok or not fit.mask.all():
         msg = f"sliding fit {fit.status}, with {int((~fit.mask).sum())} blinded bins; expected a converged one of all bins"
         raise FitError(msg) if not fit.ok else InputError(msg)
-    if toys < 0:
-        msg = f"got {toys} toys, expected 0 or more"
-        raise ConfigError(msg)
+    require_toys(toys, 0)
 
 
 def _fit(
@@ -236,11 +234,11 @@ def sliding_bump_hunter(
     """
     _require(fit, toys)
     found = bump_hunter((fit.counts, fit.edges), fit.expected, min_bins=min_bins, max_bins=max_bins, toys=0)
-    rng, plan = np.random.default_rng(seed), fit.stitching()
+    rng, plan = random_stream(seed), fit.stitching()
     parts: list[FloatArray] = [np.zeros(0)]
     for done in range(0, toys, CHUNK):
         data = poisson_toys(fit.expected, min(CHUNK, toys - done), rng)
-        batch = plan.apply(data)
+        batch = plan.apply(data, reference=fit.expected)
         good = batch.ok
         parts.append(most_significant(data[good], batch.expected[good], found.intervals)[0])
         if progress is not None:

@@ -80,7 +80,7 @@ def sliding_toys(fit: SlidingFit, *, toys: int = 500, seed: int = 0) -> SlidingT
         If the fit has failed.
     """
     data = _toy_spectra(fit, fit.expected, toys, seed)
-    batch = fit.stitching().apply(data)
+    batch = fit.stitching().apply(data, reference=fit.expected)
     good = batch.ok
     deviances = batch.deviance[good]
     return SlidingToys(
@@ -177,7 +177,7 @@ def compare_with_one_fit(
         msg = f"one fit of {name} over the whole spectrum failed; expected a converged fit: try fewer parameters"
         raise FitError(msg)
     data = _toy_spectra(fit, whole.expected[0], toys, seed)
-    one, batch = fit_batch(data, design, fit.mask), fit.stitching().apply(data)
+    one, batch = fit_batch(data, design, fit.mask), fit.stitching().apply(data, reference=fit.expected)
     good = one.ok & batch.ok
     drops = (one.deviance - batch.deviance)[good]
     drop = float(whole.deviance[0]) - fit.deviance

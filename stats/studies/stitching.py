@@ -44,13 +44,17 @@ def default_half_widths(bins: int, parameters: int) -> tuple[int, ...]:
     return tuple(sorted((min(half, bins) for half in wanted), reverse=True))
 
 
-def merged_chi2(counts: FloatArray, expected: FloatArray, parameters: int) -> tuple[FloatArray, int]:
+def merged_chi2(
+    counts: FloatArray, expected: FloatArray, parameters: int, reference: FloatArray | None = None
+) -> tuple[FloatArray, int]:
     """Pearson's chi2 of N spectra with one grouping of bins, of at least 5 events expected on average.
 
     Parameters
     ----------
     counts, expected : ndarray of shape (N, bins)
     parameters : int
+    reference : ndarray of shape (bins,), optional
+        Expectation by which bins are grouped; by default the mean of `expected`, which ties the spectra to each other.
 
     Returns
     -------
@@ -59,7 +63,7 @@ def merged_chi2(counts: FloatArray, expected: FloatArray, parameters: int) -> tu
     groups : int
         Number of groups.
     """
-    mean = np.nanmean(expected, axis=0)
+    mean = np.nanmean(expected, axis=0) if reference is None else reference
     starts, total = [0], 0.0
     for index, value in enumerate(mean):
         if total >= MIN_EXPECTED:
@@ -171,7 +175,9 @@ class Stitching:
         importance = pooled_importance(counts, self.used[low:high])
         return Design.build(self.function, self.edges[low : high + 1], sqrts=self.sqrts, importance=importance)
 
-    def apply(self, counts: npt.ArrayLike, *, influence: bool = False) -> StitchedBatch:
+    def apply(
+        self, counts: npt.ArrayLike, *, influence: bool = False, reference: FloatArray | None = None
+    ) -> StitchedBatch:
         """Stitched background of every spectrum.
 
         Parameters
@@ -179,12 +185,15 @@ class Stitching:
         counts : array_like of shape (N, bins)
         influence : bool
             Also the derivatives, (N, bins, bins) numbers: for few spectra.
+        reference : ndarray of shape (bins,), optional
+            Expectation that groups the bins for chi2: that of the data's fit, for toys. Without it the mean of the batch
+            does, and the windows chosen for a toy depend, a little, on the others.
         """
         data = np.atleast_2d(np.asarray(counts, dtype=np.float64))
         if data.shape[1] != self.n_bins:
             msg = f"sliding windows got spectra of {data.shape[1]} bins, expected {self.n_bins}"
             raise InputError(msg)
-        parts = [_Work(self, data[i : i + CHUNK], influence).run() for i in range(0, len(data), CHUNK)]
+        parts = [_Work(self, data[i : i + CHUNK], influence, reference).run() for i in range(0, len(data), CHUNK)]
         return StitchedBatch(
             np.concatenate([part.expected for part in parts]),
             np.concatenate([part.half_width for part in parts]),
@@ -222,9 +231,9 @@ def _check(plan: Stitching) -> None:
 class _Work:
     """One chunk of spectra on its way through all windows."""
 
-    def __init__(self, plan: Stitching, counts: FloatArray, influence: bool) -> None:
+    def __init__(self, plan: Stitching, counts: FloatArray, influence: bool, reference: FloatArray | None) -> None:
         shape = (len(counts), plan.n_bins)
-        self.plan, self.counts = plan, counts
+        self.plan, self.counts, self.reference = plan, counts, reference
         self.expected = np.full(shape, np.nan)
         self.half_width = np.full(shape, -1, dtype=np.int64)
         self.p_value = np.full(shape, -1.0)
@@ -249,7 +258,8 @@ class _Work:
         plan, part = self.plan, self.counts[rows, low:high]
         used = plan.used[low:high]
         fit = fit_batch(part, plan.design(part, low, high), used)
-        p, _ = merged_chi2(part[:, used], fit.expected[:, used], fit.design.n_parameters)
+        shared = None if self.reference is None else self.reference[low:high][used]
+        p, _ = merged_chi2(part[:, used], fit.expected[:, used], fit.design.n_parameters, shared)
         p = np.where(fit.ok, np.nan_to_num(p, nan=0.0), -1.0)  # without degrees of freedom: the last resort
         for index in bins:
             better = ~self.settled[rows, index] & (p > self.p_value[rows, index])

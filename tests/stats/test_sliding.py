@@ -231,3 +231,17 @@ def test_default_windows_hold_enough_bins():
     plan = Stitching(np.arange(1000.0, 1013.0), np.ones(12, bool), "dijet4", 13000.0, (4,), "widest", 0.05, "shift")
     assert plan.bounds(0, 4) == (0, 9)
     assert plan.bounds(11, 4) == (3, 12)
+
+
+def test_the_windows_of_a_toy_do_not_depend_on_other_toys(published_data):
+    """Bins are grouped for chi2 by the fit of the data; the mean over the toys tied them to each other."""
+    fit = sliding_fit(
+        read_spectrum(published_data / "atlas_37ifb_mjj.csv"), function="dijet3", half_widths=[30, 20, 10]
+    )
+    toys = np.random.default_rng(3).poisson(fit.expected, size=(40, len(fit.expected)))
+    plan = fit.stitching()
+    together = plan.apply(toys, reference=fit.expected)
+    for k in (0, 17, 39):
+        alone = plan.apply(toys[k], reference=fit.expected)
+        assert alone.half_width[0].tolist() == together.half_width[k].tolist()
+        assert alone.p_value[0] == pytest.approx(together.p_value[k], abs=1e-5)
