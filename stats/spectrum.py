@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from resonaut.errors import InputError
 
-__all__ = ("Spectrum", "as_counts", "make_spectrum", "poisson_counts")
+__all__ = ("Spectrum", "as_counts", "make_spectrum", "poisson_counts", "require_events")
 
 FloatArray = npt.NDArray[np.float64]
 Spectrum: TypeAlias = Any
@@ -104,6 +104,21 @@ def poisson_counts(spectrum: Spectrum) -> tuple[FloatArray, FloatArray]:
         )
         raise InputError(msg)
     return counts, edges
+
+
+def require_events(counts: npt.ArrayLike, name: str) -> None:
+    """Raise InputError if nothing is seen: errors of a signal, and all in units of them, are then no numbers.
+
+    Parameters
+    ----------
+    counts : array_like
+        In the fitted bins.
+    name : str
+        Of the caller.
+    """
+    if not np.sum(counts) > 0:
+        msg = f"{name} got no events in the fitted range, expected some: widen the range, or set an upper limit"
+        raise InputError(msg)
 
 
 def make_spectrum(mass: npt.ArrayLike, edges: npt.ArrayLike, weight: npt.ArrayLike | None = None) -> hist.Hist:

@@ -87,9 +87,13 @@ def toy_p_value(sample: npt.ArrayLike, observed: float) -> ToyPValue:
     return ToyPValue(*fraction(int((values >= tie_bound(observed)).sum()), used), used, lost)
 
 
+def _whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def require_toys(toys: int, least: int = 1) -> None:
     """Raise ConfigError unless the number of toys is a whole one and large enough."""
-    if isinstance(toys, bool) or not isinstance(toys, int | np.integer) or toys < least:
+    if not _whole(toys) or toys < least:
         msg = f"got {toys} toys, expected a whole number, at least {least}"
         raise ConfigError(msg)
 
@@ -105,7 +109,7 @@ def random_stream(seed: int | Sequence[int] | np.random.Generator) -> np.random.
     if isinstance(seed, np.random.Generator):
         return seed
     parts = list(seed) if isinstance(seed, Sequence) else [seed]
-    if any(isinstance(part, bool) or not isinstance(part, int | np.integer) or part < 0 for part in parts):
+    if not all(_whole(part) and part >= 0 for part in parts):
         msg = f"got the seed {parts[0] if len(parts) else seed!r}, expected a whole number, 0 or more"
         raise ConfigError(msg)
     return np.random.default_rng(seed)

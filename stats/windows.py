@@ -54,10 +54,10 @@ def log_edges(low: float, high: float, bins: int) -> FloatArray:
     if not (math.isfinite(low) and math.isfinite(high) and 0 < low < high):
         msg = f"log_edges got the range {low}..{high}, expected 0 < low < high"
         raise InputError(msg)
-    if bins < 1:
-        msg = f"log_edges got {bins} bins, expected at least 1"
+    if not (bins >= 1 and float(bins).is_integer()):
+        msg = f"log_edges got {bins} bins, expected a whole number, at least 1"
         raise InputError(msg)
-    edges = np.exp(np.linspace(math.log(low), math.log(high), bins + 1))
+    edges = np.exp(np.linspace(math.log(low), math.log(high), int(bins) + 1))
     edges[0], edges[-1] = low, high
     return edges
 

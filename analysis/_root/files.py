@@ -24,9 +24,16 @@ def _temporary(path: Path) -> Path:
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Temporary path in the same folder that replaces `path` when the block ends without an error."""
+    """Temporary path in the same folder that replaces `path` when the block ends without an error; InputError if it is a folder."""
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir():
+        msg = f"cannot write {path}: it is a folder, expected the name of a file"
+        raise InputError(msg)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        msg = f"cannot write {path}: {target.parent} is a file, expected a folder"
+        raise InputError(msg) from error
     temporary = _temporary(target)
     try:
         yield temporary
@@ -69,6 +76,9 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         return json.loads(Path(path).read_text())
     except FileNotFoundError as error:
         msg = f"file not found: {path}"
+        raise InputError(msg) from error
+    except (IsADirectoryError, NotADirectoryError) as error:
+        msg = f"{path} is a folder or lies below a file, expected a JSON file"
         raise InputError(msg) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         msg = f"{path} is not valid JSON ({error})"

@@ -18,7 +18,7 @@ from resonaut.stats.records import brief, plain, restore
 from resonaut.stats.regions import fit_region
 from resonaut.stats.shapes.signals import signal_counts
 from resonaut.stats.spectrum import Spectrum, poisson_counts
-from resonaut.stats.toy_tools import poisson_toys, tie_bound
+from resonaut.stats.toy_tools import poisson_toys, random_stream, require_toys, tie_bound
 
 __all__ = ("BumpPower", "bump_power")
 
@@ -140,6 +140,9 @@ def bump_power(
     >>> bool(20 < power.needed < 50)
     True
     """
+    require_toys(toys)
+    require_toys(experiments)
+    random_stream(seed)
     ramp = np.atleast_1d(np.asarray(strengths, dtype=np.float64))
     if ramp.ndim != 1 or not ramp.size or not (np.isfinite(ramp) & (ramp >= 0)).all() or (np.diff(ramp) <= 0).any():
         msg = f"bump_power got strengths {ramp.tolist()}, expected increasing ones >= 0"

@@ -28,7 +28,7 @@ from resonaut.stats.functions import DEFAULT_SQRTS
 from resonaut.stats.records import brief, plain, restore
 from resonaut.stats.regions import fit_region
 from resonaut.stats.shapes.signals import signal_counts
-from resonaut.stats.spectrum import Spectrum, poisson_counts
+from resonaut.stats.spectrum import Spectrum, poisson_counts, require_events
 
 __all__ = ("CombinedExcess", "combine_folds", "combine_p_values")
 
@@ -189,6 +189,8 @@ def combine_folds(
     inside = np.flatnonzero(fit_region(edges, None, fit_range).in_range)
     signal = signal_counts(template, edges)[inside]
     counts, edges = counts[:, inside], edges[inside[0] : inside[-1] + 2]
+    for row in counts:
+        require_events(row, "combine_folds")
     share = _shares(shares, len(counts))
     fits = [require_fit(fit_background((row, edges), function=function, sqrts=sqrts)) for row in counts]
     designs = [Design.build(function, edges, sqrts=sqrts, importance=np.maximum(f.expected, 1e-12)) for f in fits]

@@ -26,7 +26,7 @@ from resonaut.stats.functions import DEFAULT_SQRTS
 from resonaut.stats.records import brief, plain, restore
 from resonaut.stats.regions import fit_region
 from resonaut.stats.shapes.signals import gaussian_template
-from resonaut.stats.spectrum import Spectrum, poisson_counts
+from resonaut.stats.spectrum import Spectrum, poisson_counts, require_events
 from resonaut.stats.toy_tools import poisson_toys, require_toys
 
 __all__ = ("SignificanceScan", "significance_scan", "toy_significances")
@@ -176,6 +176,7 @@ def significance_scan(
         msg = f"significance_scan got masses {points.shape} and widths {relative.tolist()}, expected lists, widths > 0"
         raise InputError(msg)
     templates = np.array([[_template(m, w, edges, shape) for w in relative] for m in points])
+    require_events(counts, "significance_scan")
     fit = require_fit(fit_background((counts, edges), function=function, sqrts=sqrts))
     size = (len(points), len(relative))
     empty = np.full(size, np.nan)

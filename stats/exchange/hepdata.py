@@ -345,11 +345,14 @@ def covariance_table(
     Raises
     ------
     InputError
-        If the shape does not fit.
+        If the shape does not fit, or a value is not finite.
     """
     matrix = np.asarray(covariance, dtype=np.float64)
     if matrix.shape != (len(names), len(names)):
         msg = f"covariance_table got shape {matrix.shape} for {len(names)} names"
+        raise InputError(msg)
+    if not np.isfinite(matrix).all():
+        msg = f"covariance_table got {int((~np.isfinite(matrix)).sum())} values that are not finite, expected the covariance of a fit that converged"
         raise InputError(msg)
     first = tuple(a for a in names for _ in names)
     second = tuple(b for _ in names for b in names)

@@ -65,7 +65,7 @@ def write_hepdata(
     Raises
     ------
     InputError
-        If a result is of no kind that has tables.
+        If a result is of no kind that has tables, or there can be no such folder.
 
     Notes
     -----
@@ -76,7 +76,11 @@ def write_hepdata(
         msg = "write_hepdata got no results, expected at least one"
         raise InputError(msg)
     target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"write_hepdata cannot make the folder {target} ({error.strerror}), expected a folder, not a file"
+        raise InputError(msg) from error
     names = [name[:MAX_NAME] for name in unique_names(table.name[: MAX_NAME - 5] for table in tables)]
     stems = unique_names(re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "table" for name in names)
     files = [f"{stem.replace(' ', '_').replace('(', '').replace(')', '')}.yaml" for stem in stems]

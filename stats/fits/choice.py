@@ -28,7 +28,7 @@ from resonaut.stats.functions import DEFAULT_SQRTS, DIJET_FAMILY, background_fun
 from resonaut.stats.records import brief, plain, restore
 from resonaut.stats.regions import fit_region
 from resonaut.stats.spectrum import Spectrum, poisson_counts
-from resonaut.stats.toy_tools import poisson_toys, toy_p_value
+from resonaut.stats.toy_tools import poisson_toys, random_stream, require_toys, toy_p_value
 from resonaut.stats.windows import Window
 
 __all__ = ("FTestToys", "FunctionChoice", "choose_function", "choose_functions", "f_test", "f_test_toys")
@@ -314,6 +314,8 @@ def choose_functions(
     """
     data, used = np.atleast_2d(np.asarray(counts, dtype=np.float64)), np.asarray(mask, dtype=bool)
     bounds = np.asarray(edges, dtype=np.float64)
+    require_toys(toys, 0)
+    random_stream(seed)
     within = _usable(candidates, threshold, int(used.sum()))
     importance = pooled_importance(data, used)
     fits: list[BatchFit] = [

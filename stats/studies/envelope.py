@@ -28,6 +28,7 @@ from resonaut.stats.records import brief, plain, restore
 from resonaut.stats.regions import fit_region
 from resonaut.stats.shapes.signals import SignalLike, as_signal
 from resonaut.stats.spectrum import Spectrum, as_counts, poisson_counts
+from resonaut.stats.toy_tools import poisson_toys, require_toys
 
 __all__ = ("Envelope", "EnvelopeToys", "envelope_toys", "profile_envelope")
 
@@ -38,14 +39,9 @@ IntArray = npt.NDArray[np.int64]
 LEVELS = (1.0, float(special.chdtri(1, 0.05)))  # rise of the envelope at the ends of 68 % and 95 % intervals
 SMALLEST_STEP = 1e-3  # events: where none are expected, the error of a strength vanishes or is infinite
 POINTS = 61  # of the scan
-REACH, HOPELESS = (
-    4.0,
-    9.0,
-)  # the scan goes 4 standard deviations beyond the best fits that lie this close to the minimum
-DOUBLINGS, HALVINGS = (
-    40,
-    60,
-)  # of the search for the ends of an interval
+REACH = 4.0  # standard deviations that the scan goes beyond the best fits
+HOPELESS = 9.0  # above the minimum: best fits there do not widen the scan
+DOUBLINGS, HALVINGS = 40, 60  # of the search for the ends of an interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,8 +211,8 @@ def profile_envelope(
     >>> result.best_function, 250 < result.best_strength < 350, result.significance > 3
     ('dijet3', True, True)
     """
-    if not penalty >= 0:
-        msg = f"profile_envelope got penalty {penalty}, expected a number >= 0"
+    if not 0 <= penalty < np.inf:
+        msg = f"profile_envelope got penalty {penalty}, expected a finite number >= 0"
         raise ConfigError(msg)
     counts, edges = poisson_counts(spectrum)
     mask = fit_region(edges, None, fit_range).fitted
@@ -236,7 +232,7 @@ def profile_envelope(
         near = minima <= minima.min() + HOPELESS
         scan = np.linspace((best - REACH * error)[near].min(), (best + REACH * error)[near].max(), POINTS)
     else:
-        scan = np.atleast_1d(np.asarray(strengths, dtype=np.float64))
+        scan = _strengths(strengths)
     k = int(minima.argmin())
     intervals = [_interval(work, names, best, error, minima, minima[k] + level) for level in LEVELS]
     at_zero = np.nanmin([work.at(name, np.zeros(1))[0] for name in names])
@@ -258,6 +254,14 @@ def profile_envelope(
         p_value=float(special.ndtr(-significance)),
         failed=failed,
     )
+
+
+def _strengths(strengths: npt.ArrayLike) -> FloatArray:
+    scan = np.atleast_1d(np.asarray(strengths, dtype=np.float64))
+    if scan.ndim != 1 or not scan.size or not np.isfinite(scan).all():
+        msg = f"profile_envelope got strengths {scan.tolist()}, expected a list of finite numbers"
+        raise ConfigError(msg)
+    return scan
 
 
 def _interval(
@@ -369,14 +373,15 @@ def envelope_toys(
     FitError
         If every toy failed.
     """
-    if toys < 2 or not strength >= 0 or not penalty >= 0:
-        msg = f"envelope_toys got toys={toys}, strength={strength}, penalty={penalty}, expected 2 toys or more, others >= 0"
+    require_toys(toys)
+    if toys < 2 or not 0 <= strength < np.inf or not 0 <= penalty < np.inf:
+        msg = f"envelope_toys got toys={toys}, strength={strength}, penalty={penalty}, expected 2 toys or more, others finite and >= 0"
         raise ConfigError(msg)
     counts, edges, _ = as_counts(background)
     mask = fit_region(edges, None, fit_range).fitted
     shape = as_signal(signal, edges).template
     truth = counts + strength * shape
-    data = np.random.default_rng(seed).poisson(truth, size=(toys, len(truth))).astype(np.float64)
+    data = poisson_toys(truth, toys, seed)
     designs = _designs(functions, edges, sqrts, pooled_importance(truth[None], mask))
     free = [fit_batch(data, design, mask, signal=shape) for design in designs.values()]
     held = [fit_batch(data, design, mask, signal=shape, strength=strength) for design in designs.values()]

@@ -21,8 +21,9 @@ from resonaut.stats.engine.design import Design, pooled_importance
 from resonaut.stats.functions import DEFAULT_SQRTS
 from resonaut.stats.records import brief, plain, restore
 from resonaut.stats.regions import fit_region
-from resonaut.stats.spectrum import Spectrum, as_counts
+from resonaut.stats.spectrum import Spectrum, as_counts, require_events
 from resonaut.stats.studies.grid import Signals, signal_grid
+from resonaut.stats.toy_tools import random_stream, require_toys
 
 __all__ = ("SignalInjection", "signal_injection")
 
@@ -152,16 +153,18 @@ def signal_injection(
     >>> bool(abs(test.slope[0] - 1) < 4 * test.slope_error[0]), int(test.failed.sum())
     (True, 0)
     """
+    require_toys(toys)
     levels = np.array(strengths, dtype=np.float64)
     if toys < FEWEST or not len(levels) or not np.isfinite(levels).all() or (levels < 0).any():
         msg = f"signal_injection got {toys} toys and strengths {list(strengths)}, expected at least {FEWEST} toys and strengths >= 0"
         raise ConfigError(msg)
     counts, edges, _ = as_counts(background)
     mask = fit_region(edges, None, fit_range).fitted
+    require_events(counts[mask], "signal_injection")
     masses, shapes = signal_grid(signals, edges)
     design = Design.build(function, edges, sqrts=sqrts, importance=pooled_importance(counts[None], mask))
     error = fit_batch(np.tile(counts, (len(masses), 1)), design, mask, signal=shapes).strength_error
-    rng = np.random.default_rng(seed)
+    rng = random_stream(seed)
     moments = np.empty((len(masses), len(levels), 6))
     for i, shape in enumerate(shapes):
         moments[i] = _inject(rng, counts, shape, levels * error[i], design, mask, toys)

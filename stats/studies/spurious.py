@@ -221,6 +221,7 @@ def spurious_signal(
     dijet3 [1.  2.3 1. ]
     dijet4 [0. 0. 0.]
     """
+    _check(tolerance, expected)
     counts, edges, own = as_counts(template)
     mask = fit_region(edges, None, fit_range).fitted
     masses, shapes = signal_grid(signals, edges)
@@ -257,6 +258,16 @@ def _variances(variances: npt.ArrayLike | None, counts: FloatArray) -> FloatArra
         msg = f"spurious_signal got variances of shape {found.shape}, expected {counts.shape}, finite and >= 0"
         raise InputError(msg)
     return found
+
+
+def _check(tolerance: float, expected: Mapping[float, float] | None) -> None:
+    if not 0 <= tolerance < np.inf:
+        msg = f"spurious_signal got tolerance {tolerance}, expected a finite number of standard deviations >= 0"
+        raise ConfigError(msg)
+    wrong = {mass: value for mass, value in (expected or {}).items() if not 0 <= value < np.inf}
+    if wrong:
+        msg = f"spurious_signal got expected strengths {wrong}, expected finite ones >= 0 (events for a strength of 1)"
+        raise ConfigError(msg)
 
 
 def choose_by_spurious_signal(
@@ -296,6 +307,7 @@ def choose_by_spurious_signal(
             "and expected={mass: strength} with max_relative"
         )
         raise ConfigError(msg)
+    _check(tolerance, expected)
     names = available_functions(log_linear=True) if functions is None else tuple(functions)
     for name in names:
         background_function(name)
