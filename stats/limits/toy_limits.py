@@ -172,7 +172,7 @@ def toy_limits(
     grid = list(np.geomspace(low, high, POINTS))
     tails = [tests.tails(strength) for strength in grid]
     for _ in range(EXTENSIONS):
-        cls = np.array([found.cls for found in tails])
+        cls = np.array([tail.cls for tail in tails])
         if (cls[0] > alpha).all() and (cls[-1] < alpha).all():
             break
         side = -1 if (cls[0] > alpha).all() else 0
@@ -181,10 +181,10 @@ def toy_limits(
         grid, tails = ([*grid, *more], tails + found) if side else ([*more, *grid], found + tails)
     tests.warn()
     curves = [Tails(*(np.array(part) for part in zip(*row, strict=True))) for row in _rows(tails)]
-    found = np.array([_crossing(np.array(grid), curve, alpha, toys) for curve in curves])
+    pairs = np.array([_crossing(np.array(grid), curve, alpha, toys) for curve in curves])
     # CLs at one strength is in order; what the parabolas leave of the noise of the toys may not be
-    found[:5] = found[np.argsort(found[:5, 0], kind="stable")]
-    return ToyLimit(found[:, 0], found[:, 1], tests.failed, tests.thrown)
+    pairs[:5] = pairs[np.argsort(pairs[:5, 0], kind="stable")]
+    return ToyLimit(pairs[:, 0], pairs[:, 1], tests.failed, tests.thrown)
 
 
 def _rows(tails: list[Tails]) -> list[list[tuple[float, float, float]]]:
