@@ -66,7 +66,7 @@ def test_sliding(cms_137, fit):
 
 def test_sliding_scan(cms_137, signals):
     scan = sliding_scan(sliding_fit(cms_137, half_widths=[10], function="dijet3"), signals, toys=5)
-    figure = checked(draw_sliding_scan(scan), ["Local p", "$m$ [GeV]"])
+    figure = checked(draw_sliding_scan(scan), ["Local p", "Mass [GeV]"])
     assert figure.axes[1].lines[0].get_ydata() == pytest.approx(scan.p_value)
 
 
@@ -76,9 +76,9 @@ def test_f_test(cms_137):
 
 def test_spurious(fit, signals):
     ranking = choose_by_spurious_signal((fit.expected, fit.edges), signals, functions=("dijet3", "dijet4", "powlog3"))
-    figure = checked(draw_spurious(ranking, title="CMS"), ["$m$ [GeV]"])
+    figure = checked(draw_spurious(ranking, title="CMS"), ["Mass [GeV]"])
     assert [t.get_text()[:6] for t in figure.axes[0].get_legend().get_texts()] == ["dijet3", "dijet4", "powlog"]
-    checked(draw_spurious(ranking.results[:1]), ["$m$ [GeV]"])
+    checked(draw_spurious(ranking.results[:1]), ["Mass [GeV]"])
 
 
 def test_linearity(fit, signals):
