@@ -29,7 +29,7 @@ from resonaut.stats.fits.fit import FitResult, fit_background, require_fit
 from resonaut.stats.functions import DEFAULT_SQRTS
 from resonaut.stats.regions import fit_region
 from resonaut.stats.spectrum import Spectrum, poisson_counts
-from resonaut.stats.toy_tools import fraction, poisson_toys, tie_bound
+from resonaut.stats.toy_tools import fraction, poisson_toys, random_stream, require_toys, tie_bound
 
 __all__ = ("Model", "Scan", "bump_hunter", "draw", "prepare", "sizes", "toy_statistics")
 
@@ -151,6 +151,8 @@ def bump_hunter(
     (2.0, 3.0, 0.0037, True)
     """
     _check_options(min_bins, step, toys, precision, exclude_below)
+    require_toys(toys, 0)
+    random_stream(seed)
     if exclude_below > 0 and (background is not None or not refit):
         msg = f"bump_hunter got exclude_below={exclude_below}, expected a background that is fitted in data and toys (refit=True)"
         raise ConfigError(msg)
