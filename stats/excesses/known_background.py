@@ -32,16 +32,17 @@ def given_background(background: npt.ArrayLike | Spectrum | FitResult, edges: Fl
     FitError
         If the fit failed.
     """
+    source: Any = background
     bounds: Any = None
-    if isinstance(background, FitResult):
-        background, bounds = require_fit(background).expected, background.edges
-    elif hasattr(background, "axes") and hasattr(background, "values"):
-        axis = background.axes[0]
-        background, bounds = background.values(), axis.edges if isinstance(axis.edges, np.ndarray) else axis.edges()
-    elif isinstance(background, tuple) and len(background) == 2 and np.ndim(background[0]) == 1:
-        background, bounds = background
+    if isinstance(source, FitResult):
+        source, bounds = require_fit(source).expected, source.edges
+    elif hasattr(source, "axes") and hasattr(source, "values"):
+        axis = source.axes[0]
+        source, bounds = source.values(), axis.edges if isinstance(axis.edges, np.ndarray) else axis.edges()
+    elif isinstance(source, tuple) and len(source) == 2 and np.ndim(source[0]) == 1:
+        source, bounds = source
     try:
-        expected = np.asarray(background, dtype=np.float64)
+        expected = np.asarray(source, dtype=np.float64)
         limits = edges if bounds is None else np.asarray(bounds, dtype=np.float64)
     except (TypeError, ValueError) as error:
         msg = f"bump_hunter got a background of type {type(background).__name__}, expected counts, (counts, edges), a histogram or a fit"

@@ -160,10 +160,10 @@ def on_off_p_value(n_on: npt.ArrayLike, n_off: npt.ArrayLike, tau: npt.ArrayLike
     """
     on, off, ratio = (np.asarray(x, dtype=np.float64) for x in (n_on, n_off, tau))
     if not ((np.isfinite(on) & (on >= 0)).all() and (np.isfinite(off) & (off >= 0)).all()):
-        msg = f"on_off_p_value got n_on = {n_on}, n_off = {n_off}, expected finite counts >= 0"
+        msg = f"on_off_p_value got n_on = {on}, n_off = {off}, expected finite counts >= 0"
         raise InputError(msg)
     if not (np.isfinite(ratio) & (ratio > 0)).all():
-        msg = f"on_off_p_value got tau = {tau}, expected a finite ratio of exposures > 0"
+        msg = f"on_off_p_value got tau = {ratio}, expected a finite ratio of exposures > 0"
         raise InputError(msg)
     return _on_off(on, off, ratio)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +27,8 @@ from resonaut.stats.studies.sliding import SlidingFit
 from resonaut.stats.studies.toy_study import ToyStudy
 
 __all__ = ("hepdata_tables", "write_hepdata")
+
+logger = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -181,6 +184,9 @@ def _(result: FitResult) -> tuple[HepDataTable, ...]:
         f"Parameters of {result.function}; the first is in events/GeV. They are strongly correlated: see their covariance.",
         _energies(result),
     )
+    if not np.isfinite(result.covariance).all():
+        logger.warning("the covariance of the fit is not finite (%s): its table is left out", result.status)
+        return spectrum, parameters
     covariance = covariance_table(
         names,
         result.covariance,

@@ -70,7 +70,7 @@ def f_test(deviance_small: npt.ArrayLike, deviance_large: npt.ArrayLike, added: 
     small, large = (np.asarray(x, dtype=np.float64) for x in (deviance_small, deviance_large))
     if (small < 0).any() or (large < 0).any() or not added >= 1 or np.isnan(ndf_large):
         msg = (
-            f"f_test got deviances {deviance_small} and {deviance_large}, {added} added parameters and {ndf_large} degrees "
+            f"f_test got deviances {small} and {large}, {added} added parameters and {ndf_large} degrees "
             "of freedom, expected deviances >= 0 and at least one added parameter"
         )
         raise InputError(msg)
