@@ -218,13 +218,22 @@ def iminuit_fit(fit, data):
     return m
 
 
+def curvature(cost, size):
+    """Second derivatives of -2 ln L over two, from steps of one standard deviation: rounding of the cost does not matter."""
+    unit = np.eye(size)
+    corners = [[(a, b), (-a, -b), (a, -b), (-a, b)] for a in unit for b in unit]
+    values = np.array([[cost(a + b) for a, b in four] for four in corners])
+    return (values @ np.array([1.0, 1.0, -1.0, -1.0]) / 8.0).reshape(size, size)
+
+
 @pytest.mark.parametrize("function", ["dijet3", "dijet4"])
 def test_against_the_cost_function_of_iminuit(cms_137, function):
     fit = fit_background(cms_137, function=function)
     m = iminuit_fit(fit, cms_137.values())
     assert m.fval == pytest.approx(fit.deviance, abs=1e-4)
     assert np.abs(m.values).max() < 0.02
-    np.testing.assert_allclose(m.covariance, np.eye(len(fit.parameters)), atol=0.02)  # the precision of its HESSE
+    np.testing.assert_allclose(curvature(m.fcn, len(fit.parameters)), np.eye(len(fit.parameters)), atol=0.01)
+    np.testing.assert_allclose(m.covariance, np.eye(len(fit.parameters)), atol=0.05)  # the precision of its HESSE
 
 
 def test_weights_against_the_cost_function_of_iminuit(paper_edges, falling):
@@ -236,7 +245,7 @@ def test_weights_against_the_cost_function_of_iminuit(paper_edges, falling):
     m = iminuit_fit(fit, np.stack([h.values(), h.variances()], axis=1))
     assert m.fval == pytest.approx(fit.deviance, abs=1e-4)
     assert np.abs(m.values).max() < 0.02
-    np.testing.assert_allclose(m.covariance, np.eye(3), atol=0.02)
+    np.testing.assert_allclose(curvature(m.fcn, 3), np.eye(3), atol=0.01)
 
 
 @pytest.mark.parametrize("function", ["dijet4", "dijet6", "modexp3"])
