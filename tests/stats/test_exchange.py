@@ -67,7 +67,7 @@ def complaints(folder: Path) -> list[str]:
     return found
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     counts=st.lists(st.integers(0, 10**9), min_size=1, max_size=12),
     low=st.floats(1.0, 5000.0),
@@ -85,7 +85,8 @@ def test_any_spectrum_survives_every_format(counts: list[int], low: float, ratio
         for source in ("s.csv", "s.root:s", "s:s:Data"):
             back = read_spectrum(f"{folder}/{source}")
             assert back.values().tolist() == counts
-            assert back.axes[0].edges.tolist() == edges.tolist()
+            # uproot writes edges that are uniform to 1e-5 as uniform ones; text keeps every digit
+            assert back.axes[0].edges == pytest.approx(edges, rel=2e-5 if "root" in source else 1e-15)
 
 
 def test_the_validator_finds_a_fault(tmp_path: Path, fit: FitResult) -> None:
