@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 from resonaut.errors import ConfigError, InputError, ModelError
 from resonaut.files import atomic_dir
+from resonaut.models.options import Configured
 from resonaut.models.sample import FloatArray, Sample
 from resonaut.models.storage import Tensors, read_card, read_tensors, write_card
 from resonaut.stats import Window
@@ -17,7 +17,7 @@ from resonaut.stats import Window
 __all__ = ("BaseScorer", "feature_names", "require_positive")
 
 
-class BaseScorer(ABC):
+class BaseScorer(Configured, ABC):
     """Scorer whose constructor arguments are its options, kept as attributes of the same names.
 
     A subclass writes `fit` and `score`, and gives what it learnt as arrays (`learnt_tensors`) and JSON-able facts
@@ -31,19 +31,6 @@ class BaseScorer(ABC):
     """True for references that are trained on truth: benchmarks, never a search."""
     features: tuple[str, ...]
     window_: Window | None = None
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Constructor arguments, JSON-able."""
-        values = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-    def clone(self, **changes: Any) -> Self:
-        """Unfitted twin, with some options changed."""
-        return type(self)(**{**self.options, **changes})
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.options.items())})"
 
     @abstractmethod
     def fit(self, sample: Sample, window: Window | None) -> Self:

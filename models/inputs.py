@@ -9,7 +9,7 @@ import numpy as np
 from resonaut.errors import ConfigError, unknown_name
 from resonaut.models.sample import FloatArray, Sample
 
-__all__ = ("AE_FEATURES", "CWOLA_FEATURES", "JET_MASSES", "require_scaled", "scaled_matrix")
+__all__ = ("AE_FEATURES", "CWOLA_FEATURES", "JET_MASSES", "RESONANT_FEATURES", "require_scaled", "scaled_matrix")
 
 CWOLA_FEATURES = tuple(
     f"{observable}_{jet}" for jet in ("h", "l") for observable in ("m", "tau1b2_ratio", "tau21", "tau32", "tau43", "n")
@@ -22,6 +22,12 @@ second one a ratio of like angles.
 
 AE_FEATURES = tuple(f"{observable}_{jet}" for jet in ("h", "l") for observable in ("m", "tau21", "tau32", "n", "pt"))
 """Jet mass, tau21, tau32, multiplicity and pT of the heavier and the lighter jet ("Comparing ...", eq. 3.2)."""
+
+RESONANT_FEATURES = ("m_l", "dm_jj", "tau21_l", "tau21_h", "dr_jj")
+"""Mass of the lighter jet, difference of the masses, tau21 of both, and their distance: few enough for a density.
+
+The features of arXiv:2307.11157, section 2.2.
+"""
 
 JET_MASSES = ("m_h", "m_l", "m_j1", "m_j2", "msd_h", "msd_l", "msd_j1", "msd_j2")
 """Columns in GeV that grow with the resonant mass of their event."""

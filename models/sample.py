@@ -35,6 +35,9 @@ class Sample:
         (n,) event weights, finite and >= 0; ones where not given.
     label
         (n,) truth, 1 = signal, 0 = background, or None. Only benchmarks and the references may read it.
+    simulation
+        Simulated background with the same features, for methods that learn from it (SALAD, FETA, SA-CWoLa), or None. It
+        goes along with `take`, whole: it is no part of the rows.
 
     Raises
     ------
@@ -54,6 +57,7 @@ class Sample:
     mass: FloatArray
     weight: FloatArray
     label: LabelArray | None
+    simulation: Sample | None
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class Sample:
         mass: npt.ArrayLike,
         weight: npt.ArrayLike | None = None,
         label: npt.ArrayLike | None = None,
+        simulation: Sample | None = None,
     ) -> None:
         matrix = np.ascontiguousarray(features, dtype=np.float64)
         if matrix.ndim != 2:
@@ -73,6 +78,7 @@ class Sample:
         put(self, "mass", np.asarray(mass, dtype=np.float64))
         put(self, "weight", np.ones(len(matrix)) if weight is None else np.asarray(weight, dtype=np.float64))
         put(self, "label", None if label is None else np.asarray(label).astype(np.int8))
+        put(self, "simulation", simulation)
         self._check()
 
     def _check(self) -> None:
@@ -143,7 +149,35 @@ class Sample:
     def take(self, rows: npt.NDArray[Any]) -> Sample:
         """Sample of some rows, by boolean mask (n,) or by integer indices."""
         label = None if self.label is None else self.label[rows]
-        return Sample(self.features[rows], self.names, self.mass[rows], self.weight[rows], label)
+        return Sample(self.features[rows], self.names, self.mass[rows], self.weight[rows], label, self.simulation)
+
+    def with_simulation(self, simulation: Sample | None) -> Sample:
+        """The same events with other simulated background beside them.
+
+        Raises
+        ------
+        InputError
+            If the simulation lacks one of the features.
+        """
+        if simulation is not None:
+            simulation.require(self.names)
+        return Sample(self.features, self.names, self.mass, self.weight, self.label, simulation)
+
+    def require_simulation(self, method: str) -> Sample:
+        """Simulated background that goes with the events.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        if self.simulation is None:
+            msg = (
+                f"{method!r} learns from simulated background and there is none: give input.simulation in the config, or "
+                "sample.with_simulation(...)"
+            )
+            raise InputError(msg)
+        return self.simulation
 
     def require(self, names: Iterable[str]) -> FloatArray:
         """Columns (n, len(names)) in the order asked for, whatever the order here.
