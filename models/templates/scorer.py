@@ -39,12 +39,15 @@ class HeldOut:
         (n,) GeV.
     error
         Standard deviation of the expected background, from the sideband fit.
+    rows
+        (n,) which of the template's events these are; None where it is a density without a list of events.
     """
 
     scores: FloatArray
     weight: FloatArray
     mass: FloatArray
     error: float
+    rows: IndexArray | None = None
 
     def fraction_above(self, threshold: float) -> tuple[float, float]:
         """Background efficiency of a cut and its statistical standard deviation."""
@@ -180,9 +183,11 @@ class TemplateScorer(BaseScorer):
         for number, (seed, classifier) in enumerate(zip(seeds, trained, strict=True)):
             scorer = self.clone(seed=seed)
             scorer.template_, scorer.trained_, scorer.window_ = template, classifier, window
-            own = background.take(shares == number)
-            scaled = own.weight * (template.yield_()[0] / own.weight.sum())
-            scorer.held_out_ = HeldOut(classifier.probability(own.features), scaled, own.mass, template.yield_()[1])
+            rows = np.flatnonzero(shares == number)
+            own = background.take(rows)
+            total, error = template.yield_()
+            scaled = own.weight * (total / own.weight.sum())
+            scorer.held_out_ = HeldOut(classifier.probability(own.features), scaled, own.mass, error, rows)
             fitted.append(scorer)
         return fitted
 
@@ -198,7 +203,7 @@ class TemplateScorer(BaseScorer):
         assert self.trained_ is not None
         assert self.template_ is not None
         assert self.held_out_ is not None
-        held = {name: getattr(self.held_out_, name) for name in ("scores", "weight", "mass")}
+        held = {name: getattr(self.held_out_, name) for name in ("scores", "weight", "mass", "rows")}
         parts = ((_CLASSIFIER, self.trained_.tensors()), (_TEMPLATE, self.template_.tensors()), (_HELD_OUT, held))
         return {prefix + name: array for prefix, tensors in parts for name, array in tensors.items()}
 
