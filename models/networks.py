@@ -36,11 +36,11 @@ def stack_sizes(
 
 @torch.inference_mode()
 def mean_output(network: StackedMLP, features: FloatArray, rows: int = 16384) -> FloatArray:
-    """Mean sigmoid output (n,) of a stack of classifiers."""
+    """Mean sigmoid output (n,) of a stack of classifiers; sigmoid and mean in double precision."""
     result = np.empty(len(features))
     for start in range(0, len(features), rows):
         part = torch.as_tensor(features[start : start + rows], dtype=torch.float32).to(network.device)
-        output = torch.sigmoid(network(part).squeeze(-1)).double().mean(dim=0)
+        output = torch.sigmoid(network(part).squeeze(-1).double()).mean(dim=0)
         result[start : start + rows] = output.cpu().numpy()
     return result
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
 from torch.nn import functional
 
+from resonaut.errors import ConfigError
 from resonaut.models.counter import keys, permutations
 from resonaut.models.sample import FloatArray, IndexArray, MaskArray
 from resonaut.models.stack import StackedAdam, StackedMLP
@@ -19,6 +20,8 @@ __all__ = ("ClassifierData", "EventSet", "TrainingOptions", "TrainingResult", "s
 
 logger = logging.getLogger(__name__)
 _ORDER_STREAM = 1 << 20  # apart from the streams of the layers' dropout
+_VALIDATION_BYTES = 32e6  # of activations at once when validating: a validation set is many batches long
+Figure = Literal["tpr", "loss"]
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,16 @@ class TrainingOptions:
         Events of one step (the events of an epoch are shared out equally in the fewest batches of at most this size).
     learning_rate, decay, betas
         Adam, with learning rate / (1 + decay * step).
+    figure
+        What the best epoch is chosen by, on the validation events: "tpr" (true positive rate at `false_positive_rate`) or
+        "loss" (weighted binary cross-entropy).
     false_positive_rate
-        Validation figure: true positive rate at this false positive rate.
+        Where "tpr" is read off.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown figure.
     """
 
     epochs: int
@@ -43,7 +54,13 @@ class TrainingOptions:
     learning_rate: float = 1e-3
     decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
+    figure: Figure = "tpr"
     false_positive_rate: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.figure not in ("tpr", "loss"):
+            msg = f"validation figure must be 'tpr' or 'loss', got {self.figure!r}"
+            raise ConfigError(msg)
 
 
 @dataclass(frozen=True)
@@ -103,7 +120,10 @@ class ClassifierData:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How each network's training went: (K,) best validation figure, its epoch (from 0), and epochs trained."""
+    """How each network's training went: (K,) best validation figure, its epoch (from 0), and epochs trained.
+
+    A larger figure is better: a loss is given with a minus sign. -inf is a network whose outputs were never numbers.
+    """
 
     figure: FloatArray
     best_epoch: IndexArray
@@ -169,7 +189,7 @@ class _Session:
         count = len(network)
         self.alive = torch.arange(count, device=device)
         self.best = {name: tensor.detach().clone() for name, tensor in network.stacked().items()}
-        self.figure = torch.full((count,), -1.0, dtype=torch.float64, device=device)
+        self.figure = torch.full((count,), -torch.inf, dtype=torch.float64, device=device)
         self.best_epoch = torch.zeros(count, dtype=torch.int64, device=device)
         self.epochs = torch.zeros(count, dtype=torch.int64, device=device)
 
@@ -198,9 +218,7 @@ class _Session:
     def judge(self, epoch: int) -> None:
         """Validate, remember the best, drop networks that have waited long enough."""
         self.network.eval()
-        rows = self.validation.rows
-        logit = self.network(self.features[rows]).squeeze(-1)
-        figure = stacked_tpr(logit, self.target[rows] > 0, self.validation.weight, self.options.false_positive_rate)
+        figure = self._figure(self._validation_logit())
         better = figure > self.figure[self.alive]
         winners = self.alive[better]
         self.figure[winners] = figure[better]
@@ -216,6 +234,21 @@ class _Session:
             self.validation.keep(going)
             self.alive = self.alive[going]
             logger.debug("epoch %d: %d networks go on", epoch, len(self.alive))
+
+    def _validation_logit(self) -> torch.Tensor:
+        """Logits (K, n) of the validation events, a few thousand events at a time."""
+        width = sum(layer.width for layer in self.network.layers)
+        rows = max(256, int(_VALIDATION_BYTES / (8 * len(self.network) * width)))
+        parts = torch.split(self.validation.rows, rows, dim=1)
+        return torch.cat([self.network(self.features[part]).squeeze(-1) for part in parts], dim=1)
+
+    def _figure(self, logit: torch.Tensor) -> torch.Tensor:
+        """Figure of merit (K,) of the validation events, larger is better."""
+        target, weight = self.target[self.validation.rows], self.validation.weight
+        if self.options.figure == "tpr":
+            return stacked_tpr(logit, target > 0, weight, self.options.false_positive_rate)
+        loss = functional.binary_cross_entropy_with_logits(logit.double(), target.double(), reduction="none")
+        return -(loss * weight).sum(dim=1) / weight.sum(dim=1, dtype=torch.float64)
 
     def finish(self) -> TrainingResult:
         self.network.adopt(self.best)

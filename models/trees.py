@@ -33,15 +33,15 @@ class TreeOptions:
         Trees without a better validation loss after which a booster stops.
     """
 
-    members: int
-    max_iter: int
-    learning_rate: float
-    max_leaf_nodes: int
-    min_samples_leaf: int
-    l2_regularization: float
-    max_features: float
-    validation_fraction: float
-    patience: int
+    members: int = 6
+    max_iter: int = 200
+    learning_rate: float = 0.1
+    max_leaf_nodes: int = 31
+    min_samples_leaf: int = 20
+    l2_regularization: float = 0.0
+    max_features: float = 0.3
+    validation_fraction: float = 0.25
+    patience: int = 10
 
 
 def train_trees(
