@@ -1,3 +1,8 @@
-"""Placeholder."""
+"""Normalising flows: conditional densities of features given the mass, and transport from one mass to another."""
 
 from __future__ import annotations
+
+from resonaut.models.flows.density import ConditionalFlow
+from resonaut.models.flows.options import FlowOptions
+
+__all__ = ("ConditionalFlow", "FlowOptions")

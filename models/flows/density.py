@@ -1,0 +1,306 @@
+"""Conditional densities by normalising flows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import nn
+
+from resonaut.errors import ConfigError, ModelError
+from resonaut.models.flows.options import FlowOptions
+from resonaut.models.flows.preprocessing import Preprocessing, Standardised, as_matrix
+from resonaut.models.flows.training import FlowData, Progress, TrainedFlow, checked_weight, split, train_flow
+from resonaut.models.flows.transforms import build_transform, standard_normal
+from resonaut.models.sample import FloatArray
+from resonaut.models.stack import choose_device
+from resonaut.models.storage import Tensors
+
+__all__ = ("ConditionalFlow",)
+
+logger = logging.getLogger(__name__)
+_ROWS = 8192  # of a pass that needs no gradients: its numbers stay near the processor
+
+
+class ConditionalFlow:
+    """Density p(x given c) of features x for context c, learnt by maximum likelihood.
+
+    Parameters
+    ----------
+    options
+        Architecture and training.
+    seed
+        Of everything random in `fit`.
+    device
+        "cpu", "cuda", ...; a GPU where there is one and none is named.
+
+    Attributes
+    ----------
+    history_
+        (training loss, validation loss) of each epoch, nats per event, in the flow's own coordinates.
+    best_epochs_
+        Epochs (from 0) that are kept, best first.
+    clipped_
+        Events that `latent` moved into the range of the training features so far.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(1)
+    >>> mass = rng.uniform(2.5, 5.5, size=(4000, 1))  # TeV
+    >>> x = np.hstack([rng.beta(2, 3, size=(4000, 1)), rng.normal(0.2 * mass)])
+    >>> flow = ConditionalFlow(FlowOptions.small(epochs=3), seed=1, device="cpu").fit(x, mass)
+    >>> flow.log_prob(x[:5], mass[:5]).shape
+    (5,)
+    >>> drawn = flow.sample(np.full((100, 1), 3.5), seed=2)
+    >>> bool(drawn[:, 0].min() > 0), drawn.shape
+    (True, (100, 2))
+    >>> again = ConditionalFlow.restore(flow.tensors(), flow.facts(), device="cpu")
+    >>> bool((again.log_prob(x, mass) == flow.log_prob(x, mass)).all())
+    True
+
+    References
+    ----------
+    Durkan et al., Neural Spline Flows, arXiv:1906.04032; Hallin et al., CATHODE, arXiv:2109.00546, section III.
+    """
+
+    def __init__(self, options: FlowOptions = FlowOptions(), *, seed: int = 0, device: str | None = None) -> None:  # noqa: B008  # frozen
+        self.options, self.seed = options, seed
+        self.device = choose_device(device)
+        self.history_: list[tuple[float, float]] = []
+        self.best_epochs_: list[int] = []
+        self.clipped_ = 0
+        self.members_: list[nn.Module] = []
+        self._warned = False
+
+    def fit(
+        self,
+        features: ArrayLike,
+        context: ArrayLike,
+        weight: ArrayLike | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Learn from events; a part of them, chosen by the seed, only measures when to stop.
+
+        Parameters
+        ----------
+        features
+            (n, d), finite, no column constant.
+        context
+            (n, c), finite, no column constant.
+        weight
+            (n,) event weights >= 0.
+        progress
+            Called after each epoch with the epochs done and the most epochs.
+
+        Raises
+        ------
+        InputError
+            If shapes do not fit, a value is not finite, a column constant, a weight negative, or the events are too few.
+        ModelError
+            If the training diverges.
+        """
+        x = as_matrix("features", features)
+        c = as_matrix("context", context, rows=len(x))
+        w = checked_weight(weight, len(x))
+        seeds = np.random.SeedSequence(self.seed).spawn(3)
+        rows, held_out = split(len(x), self.options, seeds[0])
+        # the range is that of all events: an event of the validation set beyond it would have no likelihood
+        self.preprocessing_ = Preprocessing.learn(x, self.options)
+        self.context_ = Standardised.learn("context", c)
+        z, _ = self.preprocessing_.to(x)
+        columns = self.tensor(z), self.tensor(self.context_.to(c))
+        data = FlowData(columns, self.tensor(w))
+        training, validation = (data.take(torch.as_tensor(each, device=self.device)) for each in (rows, held_out))
+        module = self._build(x.shape[1], c.shape[1], _integer(seeds[1])).to(self.device)
+
+        def loss(z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+            return -_log_density(module, z, c)
+
+        found = train_flow(module, loss, lambda _: training, validation, self.options, _integer(seeds[2]), progress)
+        self._take(module, found)
+        return self
+
+    def log_prob(self, features: ArrayLike, context: ArrayLike) -> FloatArray:
+        """Logarithm (n,) of the density in the features' own units, nats; -inf beyond the range of training.
+
+        Parameters
+        ----------
+        features, context
+            (n, d) and (n, c).
+        """
+        x, c = self._checked(features, context)
+        inside = ~self.preprocessing_.outside(x)
+        result = np.full(len(x), -np.inf)
+        z, slope = self.preprocessing_.to(x[inside])
+        found = [
+            self.coordinate_log_prob(a, b).double().cpu().numpy()
+            for a, b in self._parts(z, self.context_.to(c[inside]))
+        ]
+        result[inside] = np.concatenate([*found, np.empty(0)]) + slope
+        return result
+
+    def sample(self, context: ArrayLike, seed: int) -> FloatArray:
+        """Draw one event for each row of the context.
+
+        Parameters
+        ----------
+        context
+            (m, c).
+        seed
+            The same seed gives the same events.
+
+        Returns
+        -------
+        features
+            (m, d), finite, inside the range of training.
+        """
+        self._require_fitted()
+        c = as_matrix("context", context, columns=len(self.context_.scale))
+        rng = np.random.default_rng(seed)
+        noise = rng.standard_normal((len(c), len(self.preprocessing_.low)))
+        # shuffled shares: neither order nor value of the context decides which of the kept epochs draws an event
+        share = rng.permutation(len(c)) % len(self.members_)
+        result = np.empty_like(noise)
+        for number, module in enumerate(self.members_):
+            rows = share == number
+            parts = [self._backward(module, a, b) for a, b in self._parts(noise[rows], self.context_.to(c[rows]))]
+            result[rows] = np.concatenate([*parts, np.empty((0, noise.shape[1]))])
+        return self.preprocessing_.back(result)
+
+    def latent(self, features: ArrayLike, context: ArrayLike) -> FloatArray:
+        """Coordinates (n, d) in which the events of the density are standard normal, independent of each other and the context.
+
+        Those of the best epoch, whatever the number of epochs kept. Events beyond the range of training are moved to its edge
+        and counted in `clipped_`.
+        """
+        x, c = self._checked(features, context)
+        z, _ = self.preprocessing_.to(self.clip(x))
+        with torch.no_grad():
+            parts = [self.members_[0](a, b)[0].double().cpu().numpy() for a, b in self._parts(z, self.context_.to(c))]
+        return np.concatenate([*parts, np.empty((0, x.shape[1]))])
+
+    def clip(self, features: FloatArray) -> FloatArray:
+        """Events (n, d), those beyond the range moved to its edge and counted; logged once."""
+        count = int(self.preprocessing_.outside(features).sum())
+        if not count:
+            return features
+        self.clipped_ += count
+        if not self._warned:
+            logger.warning("%d of %d events lie beyond the flow's range: moved to its edge", count, len(features))
+            self._warned = True
+        return self.preprocessing_.clip(features)
+
+    def coordinate_log_prob(self, z: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """Logarithm (n,) of the density in the flow's own coordinates, differentiable in `z`: mean density of the kept epochs.
+
+        Parameters
+        ----------
+        z, context
+            (n, d) and (n, c): what `preprocessing_.to` and `context_.to` give, as tensors on the flow's device.
+        """
+        each = [_log_density(module, z, context) for module in self.members_]
+        return each[0] if len(each) == 1 else torch.logsumexp(torch.stack(each), dim=0) - float(np.log(len(each)))
+
+    def tensors(self) -> Tensors:
+        """Arrays that were learnt, for safetensors."""
+        self._require_fitted()
+        found = {f"preprocessing.{name}": array for name, array in self.preprocessing_.tensors().items()}
+        found |= {"context.shift": self.context_.shift, "context.scale": self.context_.scale}
+        for number, module in enumerate(self.members_):
+            found |= {f"member_{number}.{name}": t.cpu().numpy() for name, t in module.state_dict().items()}
+        return found
+
+    def facts(self) -> dict[str, Any]:
+        """How it was made, JSON-able."""
+        self._require_fitted()
+        return {
+            "options": self.options.to_dict(),
+            "seed": self.seed,
+            "features": len(self.preprocessing_.low),
+            "context": len(self.context_.scale),
+            "members": len(self.members_),
+            "best_epochs": self.best_epochs_,
+            "history": [list(pair) for pair in self.history_],
+        }
+
+    @classmethod
+    def restore(cls, tensors: Tensors, facts: dict[str, Any], device: str | None = None) -> Self:
+        """The flow that `tensors` and `facts` came from.
+
+        Raises
+        ------
+        ModelError
+            If they do not belong together.
+        """
+        try:
+            flow = cls(FlowOptions(**facts["options"]), seed=facts["seed"], device=device)
+            flow.preprocessing_ = Preprocessing.restore(_under("preprocessing.", tensors))
+            flow.context_ = Standardised(tensors["context.shift"], tensors["context.scale"])
+            flow.members_ = [
+                flow._loaded(_under(f"member_{number}.", tensors), facts["features"], facts["context"])
+                for number in range(facts["members"])
+            ]
+            flow.best_epochs_ = list(facts["best_epochs"])
+            flow.history_ = [(float(a), float(b)) for a, b in facts["history"]]
+        except (KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
+            msg = f"the stored flow cannot be rebuilt ({error}): fit and save again"
+            raise ModelError(msg) from error
+        return flow
+
+    def tensor(self, values: FloatArray) -> torch.Tensor:
+        """Single precision, on the flow's device."""
+        return torch.as_tensor(np.ascontiguousarray(values), dtype=torch.float32).to(self.device)
+
+    def _build(self, features: int, context: int, seed: int) -> nn.Module:
+        return build_transform(features, context, self.options, seed)
+
+    def _take(self, module: nn.Module, found: TrainedFlow) -> None:
+        """Modules of the kept epochs, frozen."""
+        self.history_ = found.history
+        self.best_epochs_ = [epoch for _, epoch, _ in found.kept]
+        arrays = [{name: t.cpu().numpy() for name, t in state.items()} for _, _, state in found.kept]
+        sizes = len(self.preprocessing_.low), len(self.context_.scale)
+        self.members_ = [self._loaded(each, *sizes) for each in arrays]
+
+    def _loaded(self, state: Tensors, features: int, context: int) -> nn.Module:
+        module = self._build(features, context, 0)
+        module.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.items()})
+        return module.to(self.device).eval().requires_grad_(False)
+
+    def _parts(self, *arrays: FloatArray) -> Iterator[tuple[torch.Tensor, ...]]:
+        for start in range(0, len(arrays[0]), _ROWS):
+            yield tuple(self.tensor(array[start : start + _ROWS]) for array in arrays)
+
+    @staticmethod
+    @torch.no_grad()
+    def _backward(module: nn.Module, noise: torch.Tensor, context: torch.Tensor) -> FloatArray:
+        found: FloatArray = module.inverse(noise, context)[0].double().cpu().numpy()  # type: ignore[operator]
+        return found
+
+    def _checked(self, features: ArrayLike, context: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        self._require_fitted()
+        x = as_matrix("features", features, columns=len(self.preprocessing_.low))
+        return x, as_matrix("context", context, columns=len(self.context_.scale), rows=len(x))
+
+    def _require_fitted(self) -> None:
+        if not self.members_:
+            msg = "the flow is not fitted: call fit(features, context), or restore a saved one"
+            raise ModelError(msg)
+
+
+def _log_density(module: nn.Module, z: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+    values, slope = module(z, context)
+    return standard_normal(values) + torch.as_tensor(slope)
+
+
+def _integer(seed: np.random.SeedSequence) -> int:
+    return int(seed.generate_state(1)[0])
+
+
+def _under(prefix: str, tensors: Tensors) -> Tensors:
+    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
