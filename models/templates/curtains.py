@@ -11,7 +11,8 @@ from resonaut.models.flows import ConditionalFlow, TransportFlow
 from resonaut.models.registry import register
 from resonaut.models.sample import FloatArray, Sample
 from resonaut.models.templates.base import register_template
-from resonaut.models.templates.flow_template import MapTemplate, Sidebands, context, spawn_seeds
+from resonaut.models.templates.flow_template import MapTemplate, context, spawn_seeds
+from resonaut.models.templates.regions import Sidebands
 from resonaut.models.templates.scorer import TemplateScorer
 
 __all__ = ("Curtains", "CurtainsTemplate")

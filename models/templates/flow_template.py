@@ -6,12 +6,12 @@ import dataclasses
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from scipy.special import logsumexp
 
-from resonaut.errors import ConfigError, InputError, unknown_name
+from resonaut.errors import ConfigError, unknown_name
 from resonaut.models.base import feature_names, require_positive
 from resonaut.models.flows import ConditionalFlow, FlowOptions, TransportFlow
 from resonaut.models.inputs import RESONANT_FEATURES
@@ -19,20 +19,18 @@ from resonaut.models.sample import FloatArray, Sample
 from resonaut.models.storage import Tensors
 from resonaut.models.templates.base import BackgroundTemplate
 from resonaut.models.templates.mass import MassModel
+from resonaut.models.templates.regions import Sidebands, checked_sidebands, outside_signal_region
 from resonaut.stats import Window
 
 __all__ = (
     "FlowTemplate",
     "MapTemplate",
-    "Sidebands",
     "context",
     "draw_shared",
     "fit_flows",
     "flow_options",
     "mixture_log_prob",
-    "outside_signal_region",
     "pack_flows",
-    "sideband_range",
     "spawn_seeds",
     "training_facts",
     "under",
@@ -40,9 +38,6 @@ __all__ = (
 )
 
 logger = logging.getLogger(__name__)
-Sidebands = Literal["all", "near"] | tuple[float, float]
-_NEAR = (0.82, 1.22)  # of the signal region's edges: 2.7-4.5 TeV around 3.3-3.7 TeV, as in arXiv:2307.11157, table 2
-_FEWEST = 100  # events on each side: fewer cannot fix a density, whatever the flow
 _BLOCK = 10  # epochs between two messages
 
 
@@ -70,7 +65,7 @@ class FlowTemplate(BackgroundTemplate):
         seed: int = 0,
     ) -> None:
         self.features = feature_names(features)
-        self.sidebands = _checked_sidebands(self.default_sidebands if sidebands is None else sidebands)
+        self.sidebands = checked_sidebands(self.default_sidebands if sidebands is None else sidebands)
         self.mass_range = None if mass_range is None else (float(mass_range[0]), float(mass_range[1]))
         self.oversampling = self.default_oversampling if oversampling is None else float(oversampling)
         self.ensemble = ensemble
@@ -183,56 +178,6 @@ class MapTemplate(FlowTemplate):
 class _Flow(Protocol):
     history_: Sequence[Sequence[float]]
     clipped_: int
-
-
-def outside_signal_region(sample: Sample, window: Window, sidebands: Sidebands = "all") -> Sample:
-    """Events that a flow may see: none of the signal region.
-
-    Parameters
-    ----------
-    sample
-        All events.
-    window
-        Its signal region is left out; its own sidebands play no part.
-    sidebands
-        "all" events outside the signal region; "near", from 0.82 of its lower edge to 1.22 of its upper one; or
-        (low, high), GeV.
-
-    Raises
-    ------
-    InputError
-        If one side has fewer than 100 events.
-    """
-    low, high = sideband_range(window, sidebands)
-    used = (sample.mass >= low) & (sample.mass < high)
-    for side, inside in (("below", sample.mass < window.low), ("above", sample.mass >= window.high)):
-        events = np.count_nonzero(used & inside & (sample.weight > 0))
-        if events < _FEWEST:
-            msg = (
-                f"{events} events {side} the signal region {window} in {low:.0f}-{high:.0f} GeV: a flow needs at least "
-                f"{_FEWEST} on each side to interpolate; widen `sidebands` or give the whole sample"
-            )
-            raise InputError(msg)
-    return sample.take(used & ~window.in_signal_region(sample.mass))
-
-
-def sideband_range(window: Window, sidebands: Sidebands) -> tuple[float, float]:
-    """Lowest and highest mass (low, high) that flows are trained on, GeV."""
-    if sidebands == "all":
-        return -np.inf, np.inf
-    if sidebands == "near":
-        return _NEAR[0] * window.low, _NEAR[1] * window.high
-    assert not isinstance(sidebands, str)
-    return sidebands
-
-
-def _checked_sidebands(sidebands: str | Sequence[float]) -> Sidebands:
-    if sidebands in {"all", "near"}:
-        return sidebands
-    if not isinstance(sidebands, str) and len(sidebands) == 2 and sidebands[0] < sidebands[1]:
-        return float(sidebands[0]), float(sidebands[1])
-    msg = f"sidebands must be 'all', 'near' or (low, high) in GeV, got {sidebands!r}"
-    raise ConfigError(msg)
 
 
 def flow_options(options: Mapping[str, Any]) -> FlowOptions:
