@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from resonaut.models.templates.anode import Anode
 from resonaut.models.templates.base import (
     BackgroundTemplate,
     available_templates,
@@ -9,17 +10,43 @@ from resonaut.models.templates.base import (
     register_template,
     template_class,
 )
+from resonaut.models.templates.cathode import Cathode, CathodeTemplate, LaCathode, LaCathodeTemplate
+from resonaut.models.templates.curtains import Curtains, CurtainsTemplate
+from resonaut.models.templates.feta import Feta, FetaTemplate
 from resonaut.models.templates.mass import MassModel
+from resonaut.models.templates.mix import Combination, MixTemplate
+from resonaut.models.templates.sa_cwola import SACWoLa, SACWoLaTemplate, SidebandsTransfer, SidebandsTransferTemplate
+from resonaut.models.templates.salad import Salad, SaladTemplate
 from resonaut.models.templates.scorer import HeldOut, TemplateScorer
 from resonaut.models.templates.sidebands import CWoLa, SidebandTemplate
+from resonaut.models.templates.truth import IdealisedTemplate, TruthTemplate
 
 __all__ = (
+    "Anode",
     "BackgroundTemplate",
     "CWoLa",
+    "Cathode",
+    "CathodeTemplate",
+    "Combination",
+    "Curtains",
+    "CurtainsTemplate",
+    "Feta",
+    "FetaTemplate",
     "HeldOut",
+    "IdealisedTemplate",
+    "LaCathode",
+    "LaCathodeTemplate",
     "MassModel",
+    "MixTemplate",
+    "SACWoLa",
+    "SACWoLaTemplate",
+    "Salad",
+    "SaladTemplate",
     "SidebandTemplate",
+    "SidebandsTransfer",
+    "SidebandsTransferTemplate",
     "TemplateScorer",
+    "TruthTemplate",
     "available_templates",
     "make_template",
     "register_template",

@@ -133,9 +133,7 @@ class TemplateScorer(BaseScorer):
         vars(self).update(vars(fitted))
         return self
 
-    def fit_folds(
-        self, sample: Sample, window: Window | None, fold: IndexArray, seeds: Sequence[int]
-    ) -> list[Self]:
+    def fit_folds(self, sample: Sample, window: Window | None, fold: IndexArray, seeds: Sequence[int]) -> list[Self]:
         """One fitted scorer per fold, number k trained without the events whose `fold` is k."""
         window = self.require_window(window)
         inside = window.in_signal_region(sample.mass)
@@ -143,7 +141,7 @@ class TemplateScorer(BaseScorer):
             msg = f"the signal region {window} has no events: move the window"
             raise InputError(msg)
         template_seed, draw_seed, share_seed = _spawn(seeds[0], 3)
-        if self.template_class.per_fold:
+        if self._make_template(0).per_fold:  # of a mixture, its members decide
             fitted: list[Self] = []
             for number, seed in enumerate(seeds):
                 rest = sample.take(fold != number)
@@ -220,7 +218,7 @@ class TemplateScorer(BaseScorer):
 
     def restore(self, tensors: Tensors, facts: dict[str, Any]) -> None:
         """Take back classifier and template."""
-        self.trained_ = restore_classifier(self.classifier, _under(tensors, _CLASSIFIER), facts["classifier"])
+        self.trained_ = restore_classifier(_under(tensors, _CLASSIFIER), facts["classifier"])
         self.template_ = self._make_template(_spawn(self.seed, 3)[0])
         self.template_.restore(_under(tensors, _TEMPLATE), facts["template"])
         self.held_out_ = HeldOut(**_under(tensors, _HELD_OUT), error=float(facts["yield_error"]))
