@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from resonaut.models.flows.density import ConditionalFlow
 from resonaut.models.flows.options import FlowOptions
+from resonaut.models.flows.transport import TransportFlow
 
-__all__ = ("ConditionalFlow", "FlowOptions")
+__all__ = ("ConditionalFlow", "FlowOptions", "TransportFlow")

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
 import torch
+from nflows.transforms.base import Transform
 from numpy.typing import ArrayLike
-from torch import nn
 
 from resonaut.errors import ConfigError, ModelError
+from resonaut.models.flows.fitted import FittedFlow, integer_seed, under
 from resonaut.models.flows.options import FlowOptions
 from resonaut.models.flows.preprocessing import Preprocessing, Standardised, as_matrix
-from resonaut.models.flows.training import FlowData, Progress, TrainedFlow, checked_weight, split, train_flow
-from resonaut.models.flows.transforms import build_transform, standard_normal
+from resonaut.models.flows.training import FlowData, Progress, checked_weight, split, train_flow
+from resonaut.models.flows.transforms import standard_normal
 from resonaut.models.sample import FloatArray
-from resonaut.models.stack import choose_device
 from resonaut.models.storage import Tensors
 
 __all__ = ("ConditionalFlow",)
 
-logger = logging.getLogger(__name__)
-_ROWS = 8192  # of a pass that needs no gradients: its numbers stay near the processor
+_DEFAULT = FlowOptions()
 
 
-class ConditionalFlow:
+class ConditionalFlow(FittedFlow):
     """Density p(x given c) of features x for context c, learnt by maximum likelihood.
 
     Parameters
@@ -67,14 +64,8 @@ class ConditionalFlow:
     Durkan et al., Neural Spline Flows, arXiv:1906.04032; Hallin et al., CATHODE, arXiv:2109.00546, section III.
     """
 
-    def __init__(self, options: FlowOptions = FlowOptions(), *, seed: int = 0, device: str | None = None) -> None:  # noqa: B008  # frozen
-        self.options, self.seed = options, seed
-        self.device = choose_device(device)
-        self.history_: list[tuple[float, float]] = []
-        self.best_epochs_: list[int] = []
-        self.clipped_ = 0
-        self.members_: list[nn.Module] = []
-        self._warned = False
+    def __init__(self, options: FlowOptions = _DEFAULT, *, seed: int = 0, device: str | None = None) -> None:
+        super().__init__(options, seed, device)
 
     def fit(
         self,
@@ -109,20 +100,19 @@ class ConditionalFlow:
         w = checked_weight(weight, len(x))
         seeds = np.random.SeedSequence(self.seed).spawn(3)
         rows, held_out = split(len(x), self.options, seeds[0])
-        # the range is that of all events: an event of the validation set beyond it would have no likelihood
+        # the range is that of all events: one of the validation set beyond it would have no likelihood
         self.preprocessing_ = Preprocessing.learn(x, self.options)
         self.context_ = Standardised.learn("context", c)
-        z, _ = self.preprocessing_.to(x)
-        columns = self.tensor(z), self.tensor(self.context_.to(c))
+        columns = self.tensor(self.preprocessing_.to(x)[0]), self.tensor(self.context_.to(c))
         data = FlowData(columns, self.tensor(w))
         training, validation = (data.take(torch.as_tensor(each, device=self.device)) for each in (rows, held_out))
-        module = self._build(x.shape[1], c.shape[1], _integer(seeds[1])).to(self.device)
+        module = self.new_module(x.shape[1], c.shape[1], seeds[1])
 
         def loss(z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
             return -_log_density(module, z, c)
 
-        found = train_flow(module, loss, lambda _: training, validation, self.options, _integer(seeds[2]), progress)
-        self._take(module, found)
+        found = train_flow(module, loss, training, validation, self.options, integer_seed(seeds[2]), progress)
+        self.take_members(found)
         return self
 
     def log_prob(self, features: ArrayLike, context: ArrayLike) -> FloatArray:
@@ -137,10 +127,8 @@ class ConditionalFlow:
         inside = ~self.preprocessing_.outside(x)
         result = np.full(len(x), -np.inf)
         z, slope = self.preprocessing_.to(x[inside])
-        found = [
-            self.coordinate_log_prob(a, b).double().cpu().numpy()
-            for a, b in self._parts(z, self.context_.to(c[inside]))
-        ]
+        blocks = self.parts(z, self.context_.to(c[inside]))
+        found = [self.coordinate_log_prob(a, b).double().cpu().numpy() for a, b in blocks]
         result[inside] = np.concatenate([*found, np.empty(0)]) + slope
         return result
 
@@ -159,8 +147,8 @@ class ConditionalFlow:
         features
             (m, d), finite, inside the range of training.
         """
-        self._require_fitted()
-        c = as_matrix("context", context, columns=len(self.context_.scale))
+        self.require_fitted()
+        c = self.context_.to(as_matrix("context", context, columns=len(self.context_.scale)))
         rng = np.random.default_rng(seed)
         noise = rng.standard_normal((len(c), len(self.preprocessing_.low)))
         # shuffled shares: neither order nor value of the context decides which of the kept epochs draws an event
@@ -168,8 +156,7 @@ class ConditionalFlow:
         result = np.empty_like(noise)
         for number, module in enumerate(self.members_):
             rows = share == number
-            parts = [self._backward(module, a, b) for a, b in self._parts(noise[rows], self.context_.to(c[rows]))]
-            result[rows] = np.concatenate([*parts, np.empty((0, noise.shape[1]))])
+            result[rows] = self.apply(module, noise[rows], c[rows], inverse=True)
         return self.preprocessing_.back(result)
 
     def latent(self, features: ArrayLike, context: ArrayLike) -> FloatArray:
@@ -180,20 +167,7 @@ class ConditionalFlow:
         """
         x, c = self._checked(features, context)
         z, _ = self.preprocessing_.to(self.clip(x))
-        with torch.no_grad():
-            parts = [self.members_[0](a, b)[0].double().cpu().numpy() for a, b in self._parts(z, self.context_.to(c))]
-        return np.concatenate([*parts, np.empty((0, x.shape[1]))])
-
-    def clip(self, features: FloatArray) -> FloatArray:
-        """Events (n, d), those beyond the range moved to its edge and counted; logged once."""
-        count = int(self.preprocessing_.outside(features).sum())
-        if not count:
-            return features
-        self.clipped_ += count
-        if not self._warned:
-            logger.warning("%d of %d events lie beyond the flow's range: moved to its edge", count, len(features))
-            self._warned = True
-        return self.preprocessing_.clip(features)
+        return self.apply(self.members_[0], z, self.context_.to(c), inverse=False)
 
     def coordinate_log_prob(self, z: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         """Logarithm (n,) of the density in the flow's own coordinates, differentiable in `z`: mean density of the kept epochs.
@@ -208,25 +182,14 @@ class ConditionalFlow:
 
     def tensors(self) -> Tensors:
         """Arrays that were learnt, for safetensors."""
-        self._require_fitted()
-        found = {f"preprocessing.{name}": array for name, array in self.preprocessing_.tensors().items()}
-        found |= {"context.shift": self.context_.shift, "context.scale": self.context_.scale}
-        for number, module in enumerate(self.members_):
-            found |= {f"member_{number}.{name}": t.cpu().numpy() for name, t in module.state_dict().items()}
-        return found
+        found = self.member_tensors()
+        found |= {f"preprocessing.{name}": array for name, array in self.preprocessing_.tensors().items()}
+        return found | {"context.shift": self.context_.shift, "context.scale": self.context_.scale}
 
     def facts(self) -> dict[str, Any]:
         """How it was made, JSON-able."""
-        self._require_fitted()
-        return {
-            "options": self.options.to_dict(),
-            "seed": self.seed,
-            "features": len(self.preprocessing_.low),
-            "context": len(self.context_.scale),
-            "members": len(self.members_),
-            "best_epochs": self.best_epochs_,
-            "history": [list(pair) for pair in self.history_],
-        }
+        self.require_fitted()
+        return self.member_facts()
 
     @classmethod
     def restore(cls, tensors: Tensors, facts: dict[str, Any], device: str | None = None) -> Self:
@@ -239,68 +202,20 @@ class ConditionalFlow:
         """
         try:
             flow = cls(FlowOptions(**facts["options"]), seed=facts["seed"], device=device)
-            flow.preprocessing_ = Preprocessing.restore(_under("preprocessing.", tensors))
+            flow.preprocessing_ = Preprocessing.restore(under("preprocessing.", tensors))
             flow.context_ = Standardised(tensors["context.shift"], tensors["context.scale"])
-            flow.members_ = [
-                flow._loaded(_under(f"member_{number}.", tensors), facts["features"], facts["context"])
-                for number in range(facts["members"])
-            ]
-            flow.best_epochs_ = list(facts["best_epochs"])
-            flow.history_ = [(float(a), float(b)) for a, b in facts["history"]]
+            flow.restore_members(tensors, facts)
         except (KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
             msg = f"the stored flow cannot be rebuilt ({error}): fit and save again"
             raise ModelError(msg) from error
         return flow
 
-    def tensor(self, values: FloatArray) -> torch.Tensor:
-        """Single precision, on the flow's device."""
-        return torch.as_tensor(np.ascontiguousarray(values), dtype=torch.float32).to(self.device)
-
-    def _build(self, features: int, context: int, seed: int) -> nn.Module:
-        return build_transform(features, context, self.options, seed)
-
-    def _take(self, module: nn.Module, found: TrainedFlow) -> None:
-        """Modules of the kept epochs, frozen."""
-        self.history_ = found.history
-        self.best_epochs_ = [epoch for _, epoch, _ in found.kept]
-        arrays = [{name: t.cpu().numpy() for name, t in state.items()} for _, _, state in found.kept]
-        sizes = len(self.preprocessing_.low), len(self.context_.scale)
-        self.members_ = [self._loaded(each, *sizes) for each in arrays]
-
-    def _loaded(self, state: Tensors, features: int, context: int) -> nn.Module:
-        module = self._build(features, context, 0)
-        module.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.items()})
-        return module.to(self.device).eval().requires_grad_(False)
-
-    def _parts(self, *arrays: FloatArray) -> Iterator[tuple[torch.Tensor, ...]]:
-        for start in range(0, len(arrays[0]), _ROWS):
-            yield tuple(self.tensor(array[start : start + _ROWS]) for array in arrays)
-
-    @staticmethod
-    @torch.no_grad()
-    def _backward(module: nn.Module, noise: torch.Tensor, context: torch.Tensor) -> FloatArray:
-        found: FloatArray = module.inverse(noise, context)[0].double().cpu().numpy()  # type: ignore[operator]
-        return found
-
     def _checked(self, features: ArrayLike, context: ArrayLike) -> tuple[FloatArray, FloatArray]:
-        self._require_fitted()
+        self.require_fitted()
         x = as_matrix("features", features, columns=len(self.preprocessing_.low))
         return x, as_matrix("context", context, columns=len(self.context_.scale), rows=len(x))
 
-    def _require_fitted(self) -> None:
-        if not self.members_:
-            msg = "the flow is not fitted: call fit(features, context), or restore a saved one"
-            raise ModelError(msg)
 
-
-def _log_density(module: nn.Module, z: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+def _log_density(module: Transform, z: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
     values, slope = module(z, context)
     return standard_normal(values) + torch.as_tensor(slope)
-
-
-def _integer(seed: np.random.SeedSequence) -> int:
-    return int(seed.generate_state(1)[0])
-
-
-def _under(prefix: str, tensors: Tensors) -> Tensors:
-    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}

@@ -80,7 +80,7 @@ class FlowOptions:
             self._require(name, getattr(self, name) > 0, "above 0")
         self._require("bins", self.bins <= 256, "at most 256")
         self._require("batch_size", self.batch_size >= 1, "at least 1")
-        self._require("average_epochs", 1 <= self.average_epochs, "at least 1")
+        self._require("average_epochs", self.average_epochs >= 1, "at least 1")
         self._require("validation", 0 < self.validation < 1, "between 0 and 1")
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import nn
 
 from resonaut.errors import InputError, ModelError
@@ -48,7 +50,7 @@ class FlowData:
         bounds = np.linspace(0, len(self), count + 1).round().astype(int).tolist()
         return [
             FlowData(tuple(column[a:b] for column in self.columns), self.weight[a:b])
-            for a, b in zip(bounds[:-1], bounds[1:], strict=True)
+            for a, b in itertools.pairwise(bounds)
         ]
 
 
@@ -84,7 +86,7 @@ def split(events: int, options: FlowOptions, seed: np.random.SeedSequence) -> tu
     return rows[edge:], rows[:edge]
 
 
-def checked_weight(weight: FloatArray | Sequence[float] | None, events: int) -> FloatArray:
+def checked_weight(weight: ArrayLike | None, events: int) -> FloatArray:
     """Event weights (n,) with mean 1; ones where not given.
 
     Raises
@@ -104,7 +106,7 @@ def checked_weight(weight: FloatArray | Sequence[float] | None, events: int) -> 
 def train_flow(
     module: nn.Module,
     loss: Loss,
-    training: Callable[[int], FlowData],
+    training: FlowData,
     validation: FlowData,
     options: FlowOptions,
     seed: int,
@@ -118,10 +120,8 @@ def train_flow(
         What is trained, in place.
     loss
         Called with the columns of a batch: negative log-likelihood (b,) of each event.
-    training
-        Called with the number of the epoch: its events.
-    validation
-        Events that measure when to stop.
+    training, validation
+        Events to learn from, and events that measure when to stop.
     options
         Epochs, patience, batch size, learning rate and schedule, epochs to keep.
     seed
@@ -140,9 +140,8 @@ def train_flow(
     optimiser = _adam(module, options.learning_rate)
     while len(result.history) < options.epochs:
         epoch = len(result.history)
-        data = training(epoch)
-        order = torch.randperm(len(data), generator=generator).to(data.weight.device)
-        batches = data.take(order).batches(options.batch_size)
+        order = torch.randperm(len(training), generator=generator).to(training.weight.device)
+        batches = training.take(order).batches(options.batch_size)
         steps = [epoch + place / len(batches) for place in range(len(batches))]
         trained = _epoch(module, loss, batches, optimiser, [factor * _rate(options, step) for step in steps])
         measured = mean_loss(module, loss, validation) if math.isfinite(trained) else math.nan
