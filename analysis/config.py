@@ -59,6 +59,10 @@ class InputConfig(_Section):
     """Which events are read and how jets are made of them."""
 
     files: tuple[str, ...] = Field(min_length=1, description="files or globs, relative to the config file")
+    simulation: tuple[str, ...] = Field(
+        default=(),
+        description="simulated background, for methods that learn from it; it enters no spectrum, fit or limit",
+    )
     jets: dict[str, Any] = Field(default_factory=dict, description="options of DijetFeatures: collection, radius, ...")
     cuts: dict[str, Any] = Field(default_factory=dict, description="options of DijetCuts: pt_j1, abs_eta, mjj, ...")
     executor: ExecutorConfig = ExecutorConfig()
@@ -149,6 +153,11 @@ class MethodConfig(_Section):
         """Name in tables, plots and folders."""
         return self.label or self.name
 
+    @property
+    def uses_simulation(self) -> bool:
+        """Whether the method, with these options, learns from simulated background."""
+        return bool(getattr(make_scorer(self.name, **self.options), "uses_simulation", False))
+
 
 class SelectionConfig(_Section):
     """A cut is a fraction: the most anomalous 10 %, 1 %, ... of the events in the mass range."""
@@ -215,6 +224,17 @@ class SearchConfig(_Section):
         return self
 
     @model_validator(mode="after")
+    def _simulation_is_there(self) -> SearchConfig:
+        wanting = [m.title for m in self.methods if m.uses_simulation]
+        if wanting and not self.input.simulation:
+            msg = (
+                f"{', '.join(wanting)} learns from simulated background and there is none: add files to "
+                "input.simulation, for instance input: {files: [...], simulation: [qcd_*.h5]}"
+            )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _fits_together(self) -> SearchConfig:
         if self.scan.high >= self.fit.sqrts:
             msg = f"scan.high = {self.scan.high:g} GeV must lie below fit.sqrts = {self.fit.sqrts:g} GeV"
@@ -233,15 +253,23 @@ class SearchConfig(_Section):
         InputError
             If a name matches no file.
         """
-        found: list[Path] = []
-        for name in self.input.files:
-            literal = base / name
-            matches = [str(literal)] if literal.exists() else sorted(glob.glob(str(literal)))  # noqa: PTH207 - absolute patterns
-            if not matches:
-                msg = f"input.files: {name!r} matches no file (relative names start from {base})"
-                raise InputError(msg)
-            found += [Path(m) for m in matches]
-        return tuple(dict.fromkeys(path.resolve() for path in found))
+        return _resolved(self.input.files, base, "input.files")
+
+    def resolved_simulation(self, base: Path) -> tuple[Path, ...]:
+        """Files of simulated background, as `resolved_files`; none where the config names none."""
+        return _resolved(self.input.simulation, base, "input.simulation")
+
+
+def _resolved(names: tuple[str, ...], base: Path, key: str) -> tuple[Path, ...]:
+    found: list[Path] = []
+    for name in names:
+        literal = base / name
+        matches = [str(literal)] if literal.exists() else sorted(glob.glob(str(literal)))  # noqa: PTH207 - absolute patterns
+        if not matches:
+            msg = f"{key}: {name!r} matches no file (relative names start from {base})"
+            raise InputError(msg)
+        found += [Path(m) for m in matches]
+    return tuple(dict.fromkeys(path.resolve() for path in found))
 
 
 def _section_fields(location: tuple[int | str, ...]) -> list[str]:

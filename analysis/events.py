@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut import __version__
-from resonaut.analysis.config import ExecutorConfig, SearchConfig
+from resonaut.analysis.config import ExecutorConfig, InputConfig, SearchConfig
 from resonaut.analysis.rundir import RunDirectory
 from resonaut.errors import InputError
 from resonaut.files import digest, file_digest, read_json, write_json
@@ -27,7 +27,7 @@ from resonaut.processors import (
     write_table,
 )
 
-__all__ = ("EventStage", "event_stage", "make_table")
+__all__ = ("EventStage", "event_stage", "make_table", "simulation_stage")
 
 logger = logging.getLogger(__name__)
 Columns = dict[str, npt.NDArray[Any]]
@@ -186,12 +186,29 @@ def _enter(books: dict[str, Any], result: Any) -> None:
 
 def event_stage(config: SearchConfig, base: Path, run: RunDirectory) -> EventStage:
     """Event table of a search, made now or found from an earlier run on the same files with the same options."""
-    files = config.resolved_files(base)
-    given = config.input
+    return _table_unit(config.resolved_files(base), config.input, run, "events")
+
+
+def simulation_stage(config: SearchConfig, base: Path, run: RunDirectory) -> EventStage | None:
+    """Event table of the simulated background, made like that of the data; None where the config names none.
+
+    Raises
+    ------
+    InputError
+        If a file of the simulation is one of the data: a template would be learnt from the events it is compared with.
+    """
+    files = config.resolved_simulation(base)
+    if not files:
+        return None
+    _refuse_twice((*config.resolved_files(base), *files))
+    return _table_unit(files, config.input, run, "simulation")
+
+
+def _table_unit(files: Sequence[Path], given: InputConfig, run: RunDirectory, name: str) -> EventStage:
     content = [(path.name, file_digest(path)) for path in files]
     key = digest(content, given.jets, given.cuts, given.on_bad_file, __version__)
-    unit = run.unit("events", key)
-    cache = run.path / "cache"
+    unit = run.unit(name, key)
+    cache = run.path / f"cache-{name}"
 
     def work(folder: Path) -> None:
         books = make_table(

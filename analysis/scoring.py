@@ -13,13 +13,15 @@ import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 
 from resonaut.analysis.config import MethodConfig, SearchConfig
+from resonaut.analysis.events import EventStage
 from resonaut.analysis.parallel import map_unordered
 from resonaut.analysis.progress import progress_bar
 from resonaut.analysis.rundir import RunDirectory, Unit
 from resonaut.analysis.seeds import seed_for
-from resonaut.errors import ConfigError, IncompleteError, InputError
+from resonaut.errors import ConfigError, IncompleteError, InputError, ModelError
 from resonaut.files import digest, read_json, write_json
 from resonaut.models import CrossFit, Sample, make_scorer, scorer_class, threshold
+from resonaut.models.templates import HeldOut
 from resonaut.processors import read_table, table_columns
 from resonaut.stats import Window, log_edges, sliding_windows
 
@@ -27,7 +29,9 @@ __all__ = (
     "ScoreJob",
     "Scores",
     "choose_features",
+    "load_held_out",
     "load_scores",
+    "possible_cuts",
     "score_jobs",
     "score_stage",
     "search_windows",
@@ -35,6 +39,8 @@ __all__ = (
 )
 
 logger = logging.getLogger(__name__)
+_HELD_OUT = "held_out.safetensors"
+_HELD_OUT_COLUMNS = ("scores", "weight", "mass")
 _WORKING_POINTS = (0.1, 0.05, 0.01, 0.005, 0.001)
 _WORKING_POINT_EVENTS = 20_000
 
@@ -44,6 +50,7 @@ class ScoreJob:
     """One method in one window: everything that its scores depend on."""
 
     table: Path
+    simulation: Path | None
     folder: Path
     key: str
     method: MethodConfig
@@ -95,6 +102,11 @@ def search_windows(config: SearchConfig) -> list[Window]:
     return windows
 
 
+def possible_cuts(config: SearchConfig, events: float) -> list[float]:
+    """Cuts of the config that leave enough of `events` for a spectrum."""
+    return [cut for cut in config.selection.cuts if cut * events >= config.selection.minimum_events]
+
+
 def window_name(window: Window) -> str:
     """Name of a window in folders and files: whole GeV where that is enough, six digits where it is not."""
     fine = window.low < 1000 or window.high - window.low < 20
@@ -140,47 +152,81 @@ def _require_counts(table: Path) -> None:
         raise InputError(msg)
 
 
-def score_jobs(config: SearchConfig, run: RunDirectory, table: Path, events_key: str) -> list[ScoreJob]:
+def _require_masses(table: Path, mass_range: tuple[float, float], what: str) -> None:
+    mass = np.asarray(read_table(table, columns=["mjj"])["mjj"])
+    if not np.any((mass >= mass_range[0]) & (mass < mass_range[1])):
+        lowest, highest = (mass.min(), mass.max()) if len(mass) else (np.nan, np.nan)
+        msg = (
+            f"no event of the {what} lies between scan.low = {mass_range[0]:g} and scan.high = {mass_range[1]:g} GeV: "
+            f"the {len(mass)} events span {lowest:.0f} to {highest:.0f} GeV"
+        )
+        raise InputError(msg)
+
+
+def _simulation_for(
+    method: MethodConfig, features: tuple[str, ...], simulation: EventStage | None
+) -> tuple[Path | None, tuple[str, ...]]:
+    """Table of the simulation and what of it enters the key of a unit: nothing for methods that do not read it."""
+    if simulation is None or not method.uses_simulation:
+        return None, ()
+    columns = table_columns(simulation.table)
+    if missing := [name for name in features if name not in columns]:
+        msg = (
+            f"{method.title}: the simulation (input.simulation) has no {', '.join(missing)}; it has {', '.join(columns)}. "
+            "It needs the features that the data have"
+        )
+        raise InputError(msg)
+    return simulation.table, (simulation.key,)
+
+
+def score_jobs(
+    config: SearchConfig, run: RunDirectory, table: Path, events_key: str, simulation: EventStage | None = None
+) -> list[ScoreJob]:
     """All units of the stage; a method that uses no window has one.
 
     Raises
     ------
     InputError
-        If no event lies in the mass range, or the events lack a method's features.
+        If no event (of the data, or of the simulation) lies in the mass range, or they lack a method's features.
     """
     columns = table_columns(table)
     mass_range = (config.scan.low, config.scan.high)
-    mass = np.asarray(read_table(table, columns=["mjj"])["mjj"])
-    if not np.any((mass >= mass_range[0]) & (mass < mass_range[1])):
-        lowest, highest = (mass.min(), mass.max()) if len(mass) else (np.nan, np.nan)
-        msg = (
-            f"no event lies between scan.low = {mass_range[0]:g} and scan.high = {mass_range[1]:g} GeV: "
-            f"the {len(mass)} events span {lowest:.0f} to {highest:.0f} GeV"
-        )
-        raise InputError(msg)
+    _require_masses(table, mass_range, "data")
     _require_counts(table)
+    if simulation is not None:
+        _require_masses(simulation.table, mass_range, "simulation")
     jobs = []
     for method in config.methods:
         features = choose_features(method, columns)
+        simulated, simulation_key = _simulation_for(method, features, simulation)
         windows = search_windows(config) if getattr(scorer_class(method.name), "uses_window", True) else [None]
         for window in windows:
             name = window_name(window) if window else "all"
             seed = seed_for(config.seed, method.title, name)
             described = (method.model_dump(), features, window and window.to_dict(), mass_range)
-            key = digest(events_key, described, config.selection.folds, seed)
+            key = digest(events_key, described, config.selection.folds, seed, *simulation_key)
             folder = run.path / "scores" / method.title / name
-            jobs.append(
-                ScoreJob(table, folder, key, method, features, window, mass_range, config.selection.folds, seed)
-            )
+            folds = config.selection.folds
+            jobs.append(ScoreJob(table, simulated, folder, key, method, features, window, mass_range, folds, seed))
     return jobs
 
 
 def _sample(job: ScoreJob) -> tuple[npt.NDArray[np.int64], int, Sample]:
-    columns = list(dict.fromkeys((*job.features, "mjj", "weight", "label")))
-    table = read_table(job.table, columns=[c for c in columns if c in table_columns(job.table)])
-    missing = [name for name in job.features if name not in table.fields]
-    if missing:
-        msg = f"{job.method.title}: the event table has no {', '.join(missing)}; it has {', '.join(table_columns(job.table))}"
+    """Rows of the data, how many of them lack a feature, and the sample of the others with its simulation."""
+    rows, unscored, sample = _events(job, job.table, ("label",))
+    if job.simulation is None:
+        return rows, unscored, sample
+    _, lacking, simulation = _events(job, job.simulation, ())
+    if lacking:
+        logger.warning("%s: %d simulated events lack a feature and are left out", job.method.title, lacking)
+    return rows, unscored, sample.with_simulation(simulation)
+
+
+def _events(job: ScoreJob, path: Path, optional: tuple[str, ...]) -> tuple[npt.NDArray[np.int64], int, Sample]:
+    there = table_columns(path)
+    table = read_table(path, columns=[c for c in (*job.features, "mjj", "weight", *optional) if c in there])
+    if missing := [name for name in job.features if name not in table.fields]:
+        msg = f"{job.method.title}: the event table has no {', '.join(missing)}; it has {', '.join(there)}"
         raise InputError(msg)
     arrays = {name: np.asarray(table[name]) for name in table.fields}
     inside = (arrays["mjj"] >= job.mass_range[0]) & (arrays["mjj"] < job.mass_range[1])
@@ -226,8 +272,14 @@ def _work(job: ScoreJob) -> str:
         if reason := _empty_region(job, sample):
             write_json(folder / "facts.json", {**facts, "skipped": reason})
             return
-        result = crossfit.fit_score(sample, job.window)
+        try:
+            result = crossfit.fit_score(sample, job.window)
+        except ModelError as error:  # of this window, a template that cannot be made: the others go on
+            logger.warning("%s in %s: %s", job.method.title, job.folder.name, error)
+            write_json(folder / "facts.json", {**facts, "skipped": str(error)})
+            return
         result.scorer.save(folder / "scorer")
+        _save_held_out(folder, result.scorer)
         tensors = {"rows": rows.astype(np.int64), "scores": result.scores, "fold": result.fold.astype(np.int64)}
         save_file(tensors, folder / "scores.safetensors")
         points = _working_points(result.scorer, sample, job.seed)
@@ -235,6 +287,30 @@ def _work(job: ScoreJob) -> str:
 
     job.unit.make(work)
     return job.folder.name
+
+
+def _save_held_out(folder: Path, scorer: CrossFit) -> None:
+    """Scored template events that no classifier saw, fold by fold, where the method makes a template."""
+    held = [getattr(each, "held_out_", None) for each in scorer.scorers]
+    if any(each is None for each in held):
+        return
+    tensors = {f"{k}.{name}": getattr(each, name) for k, each in enumerate(held) for name in _HELD_OUT_COLUMNS}
+    tensors |= {f"{k}.error": [each.error] for k, each in enumerate(held)}
+    save_file(
+        {name: np.ascontiguousarray(values, dtype=np.float64) for name, values in tensors.items()}, folder / _HELD_OUT
+    )
+
+
+def load_held_out(job: ScoreJob) -> list[HeldOut]:
+    """Held-out template events of each fold of a finished unit; none where the method makes no template."""
+    path = job.folder / _HELD_OUT
+    if not path.is_file():
+        return []
+    tensors = load_file(path)
+    return [
+        HeldOut(*(tensors[f"{k}.{name}"] for name in _HELD_OUT_COLUMNS), error=float(tensors[f"{k}.error"][0]))
+        for k in range(job.folds)
+    ]
 
 
 def score_stage(jobs: Sequence[ScoreJob], *, workers: int) -> None:

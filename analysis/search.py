@@ -10,7 +10,8 @@ from pathlib import Path
 import yaml
 
 from resonaut.analysis.config import SearchConfig
-from resonaut.analysis.events import EventStage, event_stage
+from resonaut.analysis.direct import direct_stage, write_direct
+from resonaut.analysis.events import EventStage, event_stage, simulation_stage
 from resonaut.analysis.limits import LimitJob, limit_cuts, limit_jobs, limit_stage, limit_warnings
 from resonaut.analysis.outputs import draw_all
 from resonaut.analysis.report import write_report
@@ -38,6 +39,7 @@ class _Work:
     """The finished units of a run, for timings and warnings."""
 
     events: EventStage
+    simulation: EventStage | None
     scores: list[ScoreJob]
     limits: list[LimitJob]
     started: float
@@ -45,6 +47,7 @@ class _Work:
     def timings(self) -> dict[str, float]:
         return {
             "events": self.events.seconds,
+            **({} if self.simulation is None else {"simulation": self.simulation.seconds}),
             "training": sum(job.unit.seconds for job in self.scores),
             "limits": sum(job.unit.seconds for job in self.limits),
             "total": time.perf_counter() - self.started,
@@ -52,6 +55,10 @@ class _Work:
 
     def warnings(self, config: SearchConfig, scan: ScanResult) -> list[str]:
         found = list(self.events.warnings)
+        if self.simulation is not None:
+            found += [f"{warning} (simulation)" for warning in self.simulation.warnings]
+            if not any(method.uses_simulation for method in config.methods):
+                found.append("no method of this search learns from simulation: input.simulation was read for nothing")
         for job in self.scores:
             scores = load_scores(job)
             if scores.unscored:
@@ -77,12 +84,19 @@ class _Work:
 def describe_search(config: SearchConfig, base: Path) -> str:
     """What a run would do, for `--dry-run`."""
     files = config.resolved_files(base)
+    simulated = config.resolved_simulation(base)
+    using = [m.title for m in config.methods if m.uses_simulation]
     windows = search_windows(config)
     cuts = ", ".join(f"{c:g}" for c in config.selection.cuts)
     lines = [
         f"search {config.name!r}, seed {config.seed}",
         f"events    {len(files)} files, {config.input.executor.name} executor",
         f"          {', '.join(f.name for f in files[:6])}{' ...' if len(files) > 6 else ''}",
+        *(
+            []
+            if not simulated
+            else [f"simulation {len(simulated)} files, for {', '.join(using) or 'no method: not needed'}"]
+        ),
         f"windows   {len(windows)} signal regions from {windows[0]} to {windows[-1]}",
         f"methods   {', '.join(m.title for m in config.methods)}; {config.selection.folds} folds",
         f"cuts      none, {cuts} of the events",
@@ -125,12 +139,15 @@ def _run(config: SearchConfig, base: Path, run: RunDirectory, started: float) ->
     run.clear_results()
     _write_config(config, base, run)
     events = event_stage(config, base, run)
-    jobs = score_jobs(config, run, events.table, events.key)
+    simulation = simulation_stage(config, base, run)
+    jobs = score_jobs(config, run, events.table, events.key, simulation)
     score_stage(jobs, workers=config.workers)
     selections = selections_of(config, jobs, events.table)
     scan = scan_of(config, selections)
     pairs = excesses_of(config, selections)
     write_spectra(run.results, pairs, scan)
+    direct = direct_stage(config, jobs, events.table, pairs)
+    write_direct(run.results, direct)
     limits_todo = limit_jobs(config, run, selections)
     limits = limit_stage(limits_todo, workers=config.workers)
     draw_all(
@@ -143,11 +160,13 @@ def _run(config: SearchConfig, base: Path, run: RunDirectory, started: float) ->
         limit_jobs=limits_todo,
         limits=limits,
     )
-    work = _Work(events, jobs, limits_todo, started)
+    work = _Work(events, simulation, jobs, limits_todo, started)
     summary = build_summary(
         config,
         events=events.summary,
+        simulation=simulation.summary if simulation else None,
         scan=scan,
+        direct=direct,
         limits=limits,
         timings=work.timings(),
         warnings=work.warnings(config, scan),
@@ -160,5 +179,6 @@ def _write_config(config: SearchConfig, base: Path, run: RunDirectory) -> None:
     """Keep the config, defaults filled in and files by their whole names, so that it runs from anywhere."""
     content = config.model_dump(mode="json")
     content["input"]["files"] = [str(path) for path in config.resolved_files(base)]
+    content["input"]["simulation"] = [str(path) for path in config.resolved_simulation(base)]
     with atomic_path(run.config) as temporary:
         temporary.write_text(yaml.safe_dump(content, sort_keys=False))

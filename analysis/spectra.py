@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from resonaut.analysis.config import SearchConfig
-from resonaut.analysis.scoring import ScoreJob, load_scores, search_windows, window_name
+from resonaut.analysis.scoring import ScoreJob, load_scores, possible_cuts, search_windows, window_name
 from resonaut.errors import ResonautError
 from resonaut.files import finite_or_none, write_json
 from resonaut.models import select
@@ -54,7 +54,7 @@ def selections_of(config: SearchConfig, jobs: Sequence[ScoreJob], table: Path) -
         if scores.skipped:
             continue  # counted among the warnings of the run
         weights = weight[scores.rows]
-        cuts = [c for c in config.selection.cuts if c * weights.sum() >= config.selection.minimum_events]
+        cuts = possible_cuts(config, weights.sum())
         masks = select(scores.scores, scores.fold, cuts, weights)
         for cut in cuts:
             rows = scores.rows[masks[cut]]

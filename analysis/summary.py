@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from resonaut.analysis.config import SearchConfig
+from resonaut.analysis.direct import DirectEntry
 from resonaut.analysis.scoring import uses_labels
 from resonaut.files import finite_or_none
 from resonaut.stats import LimitResult, ScanEntry, ScanResult
@@ -70,9 +71,11 @@ def build_summary(
     *,
     events: Mapping[str, Any],
     scan: ScanResult,
+    direct: Sequence[DirectEntry] = (),
     limits: Sequence[LimitResult],
     timings: Mapping[str, float],
     warnings: Iterable[str] = (),
+    simulation: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything that a reader of a run may want as numbers; NaN becomes null."""
     best = scan.best
@@ -83,10 +86,12 @@ def build_summary(
         "versions": versions(),
         "seed": config.seed,
         "events": dict(events),
+        "simulation": None if simulation is None else dict(simulation),
         "windows": [_entry(e) for e in scan.entries],
         "best": _entry(best) if best else None,
         "trials": len(scan.entries),
         "best_trials_corrected_p": trials_corrected(best.local_p, len(scan.entries)) if best else None,
+        "direct": [entry.to_dict() for entry in direct],
         "limits": [_limit(r, luminosity) for r in limits],
         "timings": dict(timings),
         "uses_labels": any(uses_labels(m) for m in config.methods),

@@ -8,6 +8,7 @@
 | to disk and back, without pickles | `save_scorer`, `load_scorer` |
 | out-of-fold scores for any method | `CrossFit`, `OutOfFold` |
 | from scores to selections | `select`, `threshold` |
+| background after a cut, from a template, without a fit | `direct_estimate`, `DirectEstimate` |
 | weakly supervised: signal region against sidebands | `CWoLaTrees`, `CWoLaNetwork` |
 | unsupervised: badly reconstructed events | `Autoencoder` |
 | references with truth labels, for benchmarks | `Supervised`, `Idealised` |
@@ -22,6 +23,7 @@ from resonaut.models.crossfit import CrossFit, OutOfFold
 from resonaut.models.cuts import select, threshold
 from resonaut.models.cwola import CWoLaNetwork
 from resonaut.models.cwola_trees import CWoLaTrees
+from resonaut.models.direct import DirectEstimate, direct_estimate
 from resonaut.models.folds import assign_folds, region_weights
 from resonaut.models.inputs import AE_FEATURES, CWOLA_FEATURES
 from resonaut.models.metrics import (
@@ -51,6 +53,7 @@ __all__ = (
     "CWoLaNetwork",
     "CWoLaTrees",
     "CrossFit",
+    "DirectEstimate",
     "Idealised",
     "OutOfFold",
     "RocCurve",
@@ -61,6 +64,7 @@ __all__ = (
     "assign_folds",
     "auc",
     "available",
+    "direct_estimate",
     "efficiency_at",
     "load_scorer",
     "make_scorer",

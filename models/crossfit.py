@@ -7,19 +7,23 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from resonaut.errors import ModelError
 from resonaut.files import atomic_dir
 from resonaut.models.cuts import select
+from resonaut.models.direct import DirectEstimate, direct_estimate
 from resonaut.models.folds import assign_folds
 from resonaut.models.protocol import Scorer
 from resonaut.models.registry import make_scorer, register
 from resonaut.models.sample import FloatArray, IndexArray, MaskArray, Sample
 from resonaut.models.storage import load_scorer, read_card, write_card
 from resonaut.stats import Window
+
+if TYPE_CHECKING:
+    from resonaut.models.templates.scorer import HeldOut
 
 __all__ = ("CrossFit", "OutOfFold")
 
@@ -50,6 +54,43 @@ class OutOfFold:
     ) -> dict[float, MaskArray]:
         """Most anomalous fractions, set fold by fold: see `resonaut.models.select`."""
         return select(self.scores, self.fold, fractions, weight, reference)
+
+    @property
+    def held_out(self) -> list[HeldOut]:
+        """Scored template events that no classifier saw, one entry per fold; empty where the method makes no template."""
+        found = [held for scorer in self.scorer.scorers if (held := getattr(scorer, "held_out_", None)) is not None]
+        return found if len(found) == len(self.scorer.scorers) else []
+
+    def direct_estimate(
+        self, sample: Sample, cut: float, background: tuple[float, float] | None = None
+    ) -> DirectEstimate:
+        """Background of the signal region after a cut, from the method's template: see `resonaut.models.direct_estimate`.
+
+        Parameters
+        ----------
+        sample
+            The events that were scored.
+        cut
+            Fraction of them that is selected.
+        background
+            Background in the signal region before the cut, and its standard deviation; from a fit of the masses on both
+            sides of the signal region where not given.
+
+        Raises
+        ------
+        ModelError
+            If the method makes no template.
+        """
+        held_out, window = self.held_out, self.scorer.window_
+        if window is None or not held_out:
+            msg = f"{self.scorer.base.name!r} makes no background template: fit the selected spectrum instead"
+            raise ModelError(msg)
+        if background is None:
+            from resonaut.models.templates import MassModel  # above this module: scorers are built on templates
+
+            model = MassModel.fit(sample, window)
+            background = (model.total, model.error)
+        return direct_estimate(self.scores, self.fold, sample.mass, window, cut, held_out, background)
 
 
 @register("cross-fit")

@@ -9,7 +9,7 @@ import numpy as np
 from resonaut.errors import ConfigError, InputError
 from resonaut.models.sample import FloatArray, IndexArray, MaskArray
 
-__all__ = ("select", "threshold")
+__all__ = ("fold_thresholds", "select", "threshold")
 
 
 def threshold(
@@ -62,6 +62,28 @@ def threshold(
     return float(ranked[taken])
 
 
+def fold_thresholds(
+    scores: FloatArray,
+    fold: IndexArray,
+    fraction: float,
+    weight: FloatArray | None = None,
+    reference: MaskArray | None = None,
+) -> dict[int, float]:
+    """Threshold of each fold, as `select` applies it; parameters as there.
+
+    Examples
+    --------
+    >>> fold_thresholds(np.array([0.1, 0.9, 0.5, 10.0, 30.0, 20.0]), np.array([0, 0, 0, 1, 1, 1]), 1 / 3)
+    {0: 0.9, 1: 30.0}
+    """
+    found: dict[int, float] = {}
+    for number in np.unique(fold):
+        inside = fold == number
+        basis = inside if reference is None else inside & reference
+        found[int(number)] = threshold(scores, fraction, weight, reference=basis)
+    return found
+
+
 def select(
     scores: FloatArray,
     fold: IndexArray | None,
@@ -102,9 +124,7 @@ def select(
     selected: dict[float, MaskArray] = {}
     for fraction in fractions:
         mask = np.zeros(len(scores), dtype=bool)
-        for number in np.unique(folds):
-            inside = folds == number
-            basis = inside if reference is None else inside & reference
-            mask |= inside & (scores >= threshold(scores, fraction, weight, reference=basis))
+        for number, lowest in fold_thresholds(scores, folds, fraction, weight, reference).items():
+            mask |= (folds == number) & (scores >= lowest)
         selected[fraction] = mask
     return selected
