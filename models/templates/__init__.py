@@ -13,6 +13,7 @@ from resonaut.models.templates.base import (
 from resonaut.models.templates.cathode import Cathode, CathodeTemplate, LaCathode, LaCathodeTemplate
 from resonaut.models.templates.curtains import Curtains, CurtainsTemplate
 from resonaut.models.templates.feta import Feta, FetaTemplate
+from resonaut.models.templates.given import Given, GivenTemplate, store_template
 from resonaut.models.templates.mass import MassModel
 from resonaut.models.templates.mix import Combination, MixTemplate
 from resonaut.models.templates.sa_cwola import SACWoLa, SACWoLaTemplate, SidebandsTransfer, SidebandsTransferTemplate
@@ -32,6 +33,8 @@ __all__ = (
     "CurtainsTemplate",
     "Feta",
     "FetaTemplate",
+    "Given",
+    "GivenTemplate",
     "HeldOut",
     "IdealisedTemplate",
     "LaCathode",
@@ -50,5 +53,6 @@ __all__ = (
     "available_templates",
     "make_template",
     "register_template",
+    "store_template",
     "template_class",
 )
