@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -95,7 +94,7 @@ class Preprocessing:
         self.low, self.high, self.least, self.most, self.standard = low, high, least, most, standard
 
     @classmethod
-    def learn(cls, features: FloatArray, options: FlowOptions, names: Sequence[str] | None = None) -> Self:
+    def learn(cls, features: FloatArray, options: FlowOptions) -> Self:
         """From training features (n, d).
 
         Raises
@@ -105,8 +104,7 @@ class Preprocessing:
         """
         least, most = features.min(axis=0), features.max(axis=0)
         if (least == most).any():
-            place = np.flatnonzero(least == most)
-            which = [names[i] for i in place] if names else place.tolist()
+            which = np.flatnonzero(least == most).tolist()
             msg = f"features: columns {which} are constant in training: leave them out"
             raise InputError(msg)
         if options.preprocessing == "standard":
@@ -138,7 +136,7 @@ class Preprocessing:
         line = _line(features, self.low, self.high)
         # d logit(u) / du = 1 / (u (1 - u))
         slope = -log_expit(line) - log_expit(-line) - np.log(width) - np.log(self.standard.scale)
-        return self.standard.to(line), slope.sum(axis=1)
+        return self.standard.to(line), np.asarray(slope.sum(axis=1))
 
     def back(self, values: FloatArray) -> FloatArray:
         """Features (n, d) at the flow's coordinates: finite and inside the range."""
@@ -159,7 +157,7 @@ class Preprocessing:
     def restore(cls, tensors: Tensors) -> Self:
         """From what `tensors` gave."""
         standard = Standardised(tensors["shift"], tensors["scale"])
-        return cls(*(tensors[name] for name in ("low", "high", "least", "most")), standard)
+        return cls(tensors["low"], tensors["high"], tensors["least"], tensors["most"], standard)
 
 
 def _line(features: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:

@@ -59,7 +59,7 @@ def spline(
     """
     if values.device.type != "cpu":
         return plain_spline(values, raw, bound=bound, scale=scale, inverse=inverse)
-    found = _Compiled.apply(values, raw, bound, scale, inverse)
+    found = _Compiled.apply(values, raw, bound, scale, inverse)  # type: ignore[no-untyped-call]
     return cast("tuple[torch.Tensor, torch.Tensor]", found)
 
 
@@ -67,7 +67,7 @@ class _Compiled(torch.autograd.Function):
     """The compiled kernels as one node of the graph."""
 
     @staticmethod
-    def forward(  # type: ignore[override]  # torch types the arguments as Any
+    def forward(
         ctx: Any, values: torch.Tensor, raw: torch.Tensor, bound: float, scale: float, inverse: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
         bins = (raw.shape[-1] + 1) // 3
@@ -84,7 +84,7 @@ class _Compiled(torch.autograd.Function):
         return out.view(values.shape), slope.view(values.shape)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(
         ctx: Any, by_out: torch.Tensor, by_slope: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, None, None, None]:

@@ -100,7 +100,7 @@ def checked_weight(weight: ArrayLike | None, events: int) -> FloatArray:
     if array.shape != (events,) or not np.isfinite(array).all() or (array < 0).any() or not array.any():
         msg = f"weight must be {events} finite numbers of at least 0, not all 0: a density cannot be learnt from others"
         raise InputError(msg)
-    return array / array.mean()
+    return np.asarray(array / array.mean())
 
 
 def train_flow(
@@ -179,7 +179,7 @@ def _epoch(
             group["lr"] = rate
         optimiser.zero_grad(set_to_none=True)
         value = (loss(*batch.columns) * batch.weight).mean()
-        value.backward()
+        value.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(parameters, _LARGEST_GRADIENT)
         if not torch.isfinite(norm):
             return math.nan
