@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeVar
@@ -14,10 +16,13 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def _share_cores(threads: int) -> None:
-    """Give each worker its share of the cores, before any numerical library is loaded in it."""
+def _start_worker(threads: int, level: int) -> None:
+    """Give a worker its share of the cores, before numerical libraries are loaded in it, and the level of the log."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = str(threads)
+    if (torch := sys.modules.get("torch")) is not None:  # a script's own imports come before this
+        torch.set_num_threads(threads)
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
 
 
 def map_unordered(function: Callable[[Item], Result], items: Iterable[Item], *, workers: int = 1) -> Iterator[Result]:
@@ -33,7 +38,8 @@ def map_unordered(function: Callable[[Item], Result], items: Iterable[Item], *, 
     threads = max(1, (os.cpu_count() or 1) // workers)
     # Forking a process that runs OpenMP or torch threads can hang: start clean ones.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_share_cores, initargs=(threads,)) as pool:
+    started = (threads, logging.getLogger().getEffectiveLevel())
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=started) as pool:
         futures = [pool.submit(function, item) for item in work]
         try:
             for future in as_completed(futures):

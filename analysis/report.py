@@ -61,7 +61,14 @@ def _context(run: RunDirectory) -> dict[str, Any]:
         "entries": sorted(
             summary["windows"], key=lambda e: (e["low"], e["method"] != "inclusive", e["method"], -e["cut"])
         ),
+        "direct": {_place(entry): entry for entry in summary.get("direct", ())},
+        "place": _place,
     }
+
+
+def _place(entry: dict[str, Any]) -> tuple[Any, ...]:
+    """What an entry is about: the fit and the direct estimate of one selection have the same."""
+    return tuple(entry[name] for name in ("low", "high", "method", "cut"))
 
 
 def write_report(path: Path) -> Path:

@@ -279,26 +279,23 @@ def _work(job: ScoreJob) -> str:
             write_json(folder / "facts.json", {**facts, "skipped": str(error)})
             return
         result.scorer.save(folder / "scorer")
-        _save_held_out(folder, result.scorer)
+        _save_held_out(folder, result.held_out)
         tensors = {"rows": rows.astype(np.int64), "scores": result.scores, "fold": result.fold.astype(np.int64)}
         save_file(tensors, folder / "scores.safetensors")
         points = _working_points(result.scorer, sample, job.seed)
         write_json(folder / "facts.json", {**facts, "skipped": None, "working_points": points})
 
     job.unit.make(work)
-    return job.folder.name
+    return f"{job.method.title} in {job.folder.name}: {job.unit.seconds:.0f} s"
 
 
-def _save_held_out(folder: Path, scorer: CrossFit) -> None:
-    """Scored template events that no classifier saw, fold by fold, where the method makes a template."""
-    held = [getattr(each, "held_out_", None) for each in scorer.scorers]
-    if any(each is None for each in held):
-        return
-    tensors = {f"{k}.{name}": getattr(each, name) for k, each in enumerate(held) for name in _HELD_OUT_COLUMNS}
-    tensors |= {f"{k}.error": [each.error] for k, each in enumerate(held)}
-    save_file(
-        {name: np.ascontiguousarray(values, dtype=np.float64) for name, values in tensors.items()}, folder / _HELD_OUT
-    )
+def _save_held_out(folder: Path, held_out: Sequence[HeldOut]) -> None:
+    if not held_out:
+        return  # the method makes no template
+    tensors = {f"{k}.{name}": getattr(each, name) for k, each in enumerate(held_out) for name in _HELD_OUT_COLUMNS}
+    tensors |= {f"{k}.error": [each.error] for k, each in enumerate(held_out)}
+    arrays = {name: np.ascontiguousarray(values, dtype=np.float64) for name, values in tensors.items()}
+    save_file(arrays, folder / _HELD_OUT)
 
 
 def load_held_out(job: ScoreJob) -> list[HeldOut]:
@@ -308,7 +305,7 @@ def load_held_out(job: ScoreJob) -> list[HeldOut]:
         return []
     tensors = load_file(path)
     return [
-        HeldOut(*(tensors[f"{k}.{name}"] for name in _HELD_OUT_COLUMNS), error=float(tensors[f"{k}.error"][0]))
+        HeldOut(*(tensors[f"{k}.{name}"] for name in _HELD_OUT_COLUMNS), float(tensors[f"{k}.error"][0]))
         for k in range(job.folds)
     ]
 
@@ -321,7 +318,8 @@ def score_stage(jobs: Sequence[ScoreJob], *, workers: int) -> None:
     if len(todo) < len(jobs):
         logger.info("%d of %d score units are there from an earlier run", len(jobs) - len(todo), len(jobs))
     with progress_bar("training and scoring", len(todo)) as advance:
-        for _ in map_unordered(_work, todo, workers=workers):
+        for done in map_unordered(_work, todo, workers=workers):
+            logger.info("trained and scored %s", done)
             advance(1)
 
 
