@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from resonaut.errors import ConfigError
+from resonaut.errors import ConfigError, InputError
 from resonaut.models.counter import keys, permutations
+from resonaut.models.decorrelation import Decorrelation, Penalty, quantile_edges
 from resonaut.models.sample import FloatArray, IndexArray, MaskArray
 from resonaut.models.stack import StackedAdam, StackedMLP
 
@@ -20,6 +21,7 @@ __all__ = ("ClassifierData", "EventSet", "TrainingOptions", "TrainingResult", "s
 
 logger = logging.getLogger(__name__)
 _ORDER_STREAM = 1 << 20  # apart from the streams of the layers' dropout
+_VALIDATION_STREAM = _ORDER_STREAM + 1
 _VALIDATION_BYTES = 32e6  # of activations at once when validating: a validation set is many batches long
 Figure = Literal["tpr", "loss"]
 
@@ -38,9 +40,12 @@ class TrainingOptions:
         Adam, with learning rate / (1 + decay * step).
     figure
         What the best epoch is chosen by, on the validation events: "tpr" (true positive rate at `false_positive_rate`) or
-        "loss" (weighted binary cross-entropy).
+        "loss" (weighted binary cross-entropy). A decorrelation's penalty of the validation events is taken off the one
+        and added to the other.
     false_positive_rate
         Where "tpr" is read off.
+    decorrelation
+        Penalty on the dependence of the outputs on the data's `protected` column; None for no penalty.
 
     Raises
     ------
@@ -56,6 +61,7 @@ class TrainingOptions:
     betas: tuple[float, float] = (0.9, 0.999)
     figure: Figure = "tpr"
     false_positive_rate: float = 0.01
+    decorrelation: Decorrelation | None = None
 
     def __post_init__(self) -> None:
         if self.figure not in ("tpr", "loss"):
@@ -90,6 +96,11 @@ class _Padded:
         sizes = torch.tensor([len(each.rows) for each in sets])
         return cls(torch.from_numpy(rows).to(device), torch.from_numpy(weight).to(device), sizes.to(device))
 
+    def shuffle(self, key: torch.Tensor) -> None:
+        """Bring each network's events into random order, padding last."""
+        order = permutations(key, self.sizes)
+        self.rows, self.weight = torch.gather(self.rows, 1, order), torch.gather(self.weight, 1, order)
+
     def keep(self, chosen: torch.Tensor) -> None:
         self.rows, self.weight, self.sizes = self.rows[chosen], self.weight[chosen], self.sizes[chosen]
 
@@ -106,12 +117,19 @@ class ClassifierData:
         (n,) class of each event.
     training, validation
         K sets of events each.
+    protected
+        (n,) variable that outputs shall not depend on; read where the training has a decorrelation.
     """
 
     features: FloatArray
     target: MaskArray
     training: Sequence[EventSet]
     validation: Sequence[EventSet]
+    protected: FloatArray | None = None
+
+    def part(self, start: int, stop: int) -> ClassifierData:
+        """Data of networks start .. stop - 1."""
+        return replace(self, training=self.training[start:stop], validation=self.validation[start:stop])
 
     def batches(self, batch_size: int) -> int:
         """Steps in an epoch: the same for all networks, so that they stay in step."""
@@ -153,6 +171,11 @@ def train_classifiers(
         the same number to give the same result.
     progress
         Called as ``progress(epochs done, most epochs)``.
+
+    Raises
+    ------
+    InputError
+        If the options ask for a decorrelation and the data have no protected variable.
     """
     session = _Session(network, data, options, batches)
     for epoch in range(options.epochs):
@@ -186,6 +209,9 @@ class _Session:
             betas=options.betas,
             eps=1e-7,  # Keras' regulator
         )
+        self.penalty = _penalty(data, options.decorrelation, device)
+        if self.penalty is not None:
+            self.validation.shuffle(keys(network.get_buffer("seeds"), _VALIDATION_STREAM, 0))
         count = len(network)
         self.alive = torch.arange(count, device=device)
         self.best = {name: tensor.detach().clone() for name, tensor in network.stacked().items()}
@@ -203,7 +229,10 @@ class _Session:
             weight = torch.gather(self.training.weight, 1, chosen).masked_fill_(~valid, 0.0)
             logit = self.network(self.features[rows], epoch * self.batches + batch).squeeze(-1)
             loss = functional.binary_cross_entropy_with_logits(logit, self.target[rows], weight, reduction="none")
-            (loss.sum(dim=1) / valid.sum(dim=1)).sum().backward()  # type: ignore[no-untyped-call]
+            loss = loss.sum(dim=1) / valid.sum(dim=1)
+            if self.penalty is not None:
+                loss = loss + self.penalty(torch.sigmoid(logit), rows, self.target[rows], weight)
+            loss.sum().backward()  # type: ignore[no-untyped-call]
             self.adam.step()
 
     def _slice(self, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -232,6 +261,8 @@ class _Session:
             self.adam.keep(going)
             self.training.keep(going)
             self.validation.keep(going)
+            if self.penalty is not None:
+                self.penalty.keep(going)
             self.alive = self.alive[going]
             logger.debug("epoch %d: %d networks go on", epoch, len(self.alive))
 
@@ -244,11 +275,16 @@ class _Session:
 
     def _figure(self, logit: torch.Tensor) -> torch.Tensor:
         """Figure of merit (K,) of the validation events, larger is better."""
-        target, weight = self.target[self.validation.rows], self.validation.weight
+        rows, weight = self.validation.rows, self.validation.weight
+        target = self.target[rows]
         if self.options.figure == "tpr":
-            return stacked_tpr(logit, target > 0, weight, self.options.false_positive_rate)
-        loss = functional.binary_cross_entropy_with_logits(logit.double(), target.double(), reduction="none")
-        return -(loss * weight).sum(dim=1) / weight.sum(dim=1, dtype=torch.float64)
+            figure = stacked_tpr(logit, target > 0, weight, self.options.false_positive_rate)
+        else:
+            loss = functional.binary_cross_entropy_with_logits(logit.double(), target.double(), reduction="none")
+            figure = -(loss * weight).sum(dim=1) / weight.sum(dim=1, dtype=torch.float64)
+        if self.penalty is None:
+            return figure
+        return figure - self.penalty.of_many(torch.sigmoid(logit), rows, target, weight)
 
     def finish(self) -> TrainingResult:
         self.network.adopt(self.best)
@@ -294,3 +330,20 @@ def _standardise_by(network: StackedMLP, data: ClassifierData) -> None:
     device = network.device
     network.get_buffer("shift").copy_(torch.as_tensor(np.stack(shift)[:, None, :]).to(device))
     network.get_buffer("scale").copy_(torch.as_tensor(np.stack(scale)[:, None, :]).to(device))
+
+
+def _penalty(data: ClassifierData, options: Decorrelation | None, device: torch.device) -> Penalty | None:
+    """Penalty with bins of the protected variable by each network's own training events, and by nothing else."""
+    if options is None:
+        return None
+    if data.protected is None:
+        msg = "a decorrelation needs the protected variable: give the classifier's data the mass of each event"
+        raise InputError(msg)
+    protected, target = np.asarray(data.protected, dtype=np.float64), np.asarray(data.target, dtype=bool)
+    known: dict[int, FloatArray] = {}
+    for each in data.training:
+        if id(each) not in known:
+            counts = ~target[each.rows] if options.background_only else np.ones(len(each.rows), dtype=bool)
+            known[id(each)] = quantile_edges(protected[each.rows][counts], each.weight[counts], options.bins)
+    edges = torch.from_numpy(np.stack([known[id(each)] for each in data.training]))
+    return Penalty(options, torch.from_numpy(protected).to(device), edges.to(device))
