@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ("FEATURE_LABELS", "look", "method_label", "of", "subtitle")
+import numpy as np
+
+__all__ = ("FEATURE_LABELS", "line_look", "look", "method_label", "subtitle", "values_of")
 
 _LOOKS: dict[str, tuple[str, str, str]] = {
     "supervised": ("#000000", ":", "*"),
@@ -51,9 +53,9 @@ def method_label(method: str) -> str:
     return _LABELS.get(method, method)
 
 
-def of(values: Mapping[str, Any], *names: str) -> list[Any]:
-    """Several values by name."""
-    return [values[name] for name in names]
+def values_of(content: Mapping[str, Any], *names: str) -> list[Any]:
+    """Several lists of a mapping as arrays; None becomes NaN."""
+    return [np.array(content[name], dtype=np.float64) for name in names]
 
 
 def subtitle(results: Mapping[str, Any], s_over_b: float | None = None, injected: int | None = None) -> str:

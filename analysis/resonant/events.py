@@ -86,9 +86,9 @@ def find_files(folder: Path, names: dict[str, str | None]) -> dict[str, Path]:
             fits = [present[name]]
         if len(fits) != 1:
             stems = sorted({file.split(".")[0] for file in present})
-            what = f"{len(fits)} files called {name!r} ({', '.join(sorted(p.name for p in fits))})" if fits else None
-            msg = f"{what} in {folder}" if what else f"{unknown_name('event file', name, stems)} (in {folder})"
-            raise InputError(f"--{role}: {msg}")
+            what = f"{len(fits)} event files are called {name!r}" if fits else unknown_name("event file", name, stems)
+            msg = f"--{role}, in {folder}: {what}; give the name of one file"
+            raise InputError(msg)
         found[role] = fits[0]
     return found
 

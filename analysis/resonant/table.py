@@ -41,22 +41,18 @@ def markdown(results: Mapping[str, Any]) -> str:
 def _preamble(results: Mapping[str, Any]) -> str:
     protocol, events = results["protocol"], results["events"]
     window = protocol["window"]
-    lines = [
-        f"Signal region {window['low']:.0f}-{window['high']:.0f} GeV: {events['background_in_signal_region']} background events, "
-        f"{events['data']} of them play the data and {events['truth']} the truth (template of the idealised detector); "
-        f"{events['signal_in_signal_region']} signal events.",
-        f"Features: {', '.join(protocol['features'])}"
-        + (f", both masses shifted by {protocol['shift']:g} mJJ" if protocol["shift"] else "")
-        + f". Classifier: {protocol['classifier']}, {protocol['folds']} folds.",
-        f"{protocol['seeds']} repetitions, {protocol['generator_seeds']} generator seeds; medians with 68 % intervals over repetitions"
-        + (
-            " (training alone)"
-            if protocol["fixed_events"]
-            else " (other events, other injected signal, other training)"
-        )
-        + ".",
-    ]
-    return "\n".join(lines)
+    shifted = f", both masses shifted by {protocol['shift']:g} mJJ" if protocol["shift"] else ""
+    spread = "training alone" if protocol["fixed_events"] else "other events, other injected signal, other training"
+    parts = (
+        f"Signal region {window['low']:.0f}-{window['high']:.0f} GeV: {events['background_in_signal_region']} background ",
+        f"events, {events['data']} of them play the data and {events['truth']} the truth (template of the idealised ",
+        f"detector); {events['signal_in_signal_region']} signal events.\n",
+        f"Features: {', '.join(protocol['features'])}{shifted}. Classifier: {protocol['classifier']}, ",
+        f"{protocol['folds']} folds.\nRepetitions: {protocol['seeds']} ({spread}), trainings of each template: ",
+        f"{protocol['generator_seeds']}. Medians with 68 % intervals over the repetitions; in brackets in the heads of the ",
+        "columns, injected signal events.",
+    )
+    return "".join(parts)
 
 
 def _table(header: Row, rows: Sequence[Row]) -> str:

@@ -100,6 +100,7 @@ class GivenTemplate(BackgroundTemplate):
 
     def fit(self, sample: Sample, window: Window) -> GivenTemplate:
         """Read the events; the data are not looked at."""
+        del sample
         self._read()
         self.window_ = window
         return self
@@ -145,6 +146,7 @@ class GivenTemplate(BackgroundTemplate):
 
     def restore(self, tensors: Tensors, facts: dict[str, Any]) -> None:
         """Read the events again: they stay in their folder."""
+        del tensors, facts
         self._read()
 
 
