@@ -11,6 +11,7 @@ from resonaut.models.templates.base import (
     template_class,
 )
 from resonaut.models.templates.cathode import Cathode, CathodeTemplate, LaCathode, LaCathodeTemplate
+from resonaut.models.templates.combination import ScoreCombination
 from resonaut.models.templates.curtains import Curtains, CurtainsTemplate
 from resonaut.models.templates.feta import Feta, FetaTemplate
 from resonaut.models.templates.given import Given, GivenTemplate, store_template
@@ -20,6 +21,7 @@ from resonaut.models.templates.sa_cwola import SACWoLa, SACWoLaTemplate, Sideban
 from resonaut.models.templates.salad import Salad, SaladTemplate
 from resonaut.models.templates.scorer import HeldOut, TemplateScorer
 from resonaut.models.templates.sidebands import CWoLa, SidebandTemplate
+from resonaut.models.templates.tag_n_train import TagNTrain
 from resonaut.models.templates.truth import IdealisedTemplate, TruthTemplate
 
 __all__ = (
@@ -45,9 +47,11 @@ __all__ = (
     "SACWoLaTemplate",
     "Salad",
     "SaladTemplate",
+    "ScoreCombination",
     "SidebandTemplate",
     "SidebandsTransfer",
     "SidebandsTransferTemplate",
+    "TagNTrain",
     "TemplateScorer",
     "TruthTemplate",
     "available_templates",

@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 _SR_BINS = 20  # fine enough that a uniform draw inside a bin is indistinguishable from the fitted curve
 _BINS_PER_E_FOLD = 60
 _SUSPICIOUS = 1e-4
+_FEWEST = 10  # events on each side: a curve through fewer interpolates nothing
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class MassModel:
         Raises
         ------
         InputError
-            If the range does not reach beyond the signal region on both sides.
+            If the range does not reach beyond the signal region on both sides, or one side has fewer than 10 events.
         ModelError
             If the fit fails.
         """
@@ -86,6 +87,11 @@ class MassModel:
         if not low < window.low < window.high < high:
             msg = f"the masses {low:.0f}-{high:.0f} GeV do not reach beyond both ends of the signal region {window}"
             raise InputError(msg)
+        for side, start, stop in (("below", low, window.low), ("above", window.high, high)):
+            events = np.count_nonzero((sample.mass >= start) & (sample.mass < stop) & (sample.weight > 0))
+            if events < _FEWEST:
+                msg = f"{events} events {side} the signal region {window} in {start:.0f}-{stop:.0f} GeV: too few to fit"
+                raise InputError(msg)
         edges = _edges(low, window, high)
         weighted = bool(np.any(sample.weight != 1))
         spectrum = make_spectrum(sample.mass, edges, sample.weight if weighted else None)

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from resonaut.errors import ConfigError, unknown_name
+from resonaut.errors import ConfigError
 from resonaut.models.base import feature_names
 from resonaut.models.inputs import RESONANT_FEATURES
 from resonaut.models.registry import register
 from resonaut.models.sample import Sample
 from resonaut.models.storage import Tensors
 from resonaut.models.templates.base import BackgroundTemplate, make_template, register_template, template_class
+from resonaut.models.templates.combination import named_options
 from resonaut.models.templates.mass import MassModel
 from resonaut.models.templates.scorer import TemplateScorer
 from resonaut.stats import Window
@@ -53,7 +54,7 @@ class MixTemplate(BackgroundTemplate):
     >>> template = MixTemplate(["m_l", "tau21_l"], members=["sidebands", {"name": "salad", "options": {"seed": 3}}])
     Traceback (most recent call last):
     ...
-    resonaut.errors.ConfigError: options of member 'salad' of a mixture cannot set features or seed: the mixture does
+    resonaut.errors.ConfigError: options of member 'salad' of a mixture cannot set the seed: the mixture does
     >>> MixTemplate(["m_l", "tau21_l"], members=["sidebands", "salad"]).uses_simulation
     True
     """
@@ -140,20 +141,11 @@ class MixTemplate(BackgroundTemplate):
 
 
 def _plain(member: Member) -> dict[str, Any]:
-    """Name and options of a member, JSON-able."""
-    if isinstance(member, str):
-        return {"name": member, "options": {}}
-    for key in member:
-        if key not in {"name", "options"}:
-            raise ConfigError(unknown_name("key of a mixture's member", key, ("name", "options")))
-    if "name" not in member:
-        msg = f"a member of a mixture needs a name: {dict(member)!r}"
+    named = named_options(member, "mixture")
+    if "features" in named["options"]:
+        msg = f"options of member {named['name']!r} of a mixture cannot set features: the mixture does"
         raise ConfigError(msg)
-    options = dict(member.get("options") or {})
-    if {"features", "seed"}.intersection(options):
-        msg = f"options of member {member['name']!r} of a mixture cannot set features or seed: the mixture does"
-        raise ConfigError(msg)
-    return {"name": str(member["name"]), "options": options}
+    return named
 
 
 def _together(parts: Sequence[Sample], weights: Sequence[Any]) -> Sample:

@@ -26,8 +26,10 @@ def checked_sidebands(sidebands: str | Sequence[float]) -> Sidebands:
     ConfigError
         Unless it is "all", "near", or (low, high) with low < high.
     """
-    if sidebands == "all" or sidebands == "near":  # noqa: PLR1714  # a set would not narrow the type
-        return sidebands
+    if sidebands == "all":
+        return "all"
+    if sidebands == "near":
+        return "near"
     if not isinstance(sidebands, str) and len(sidebands) == 2 and sidebands[0] < sidebands[1]:
         return float(sidebands[0]), float(sidebands[1])
     msg = f"sidebands must be 'all', 'near' or (low, high) in GeV, got {sidebands!r}"

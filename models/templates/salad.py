@@ -32,6 +32,9 @@ from resonaut.stats import Window
 
 __all__ = ("Salad", "SaladTemplate")
 
+_NETWORK: dict[str, Any] = {"members": 4, "epochs": 20, "learning_rate": 2e-3}
+_BATCHES = (128, 4096)
+
 
 @register_template("salad")
 class SaladTemplate(BackgroundTemplate):
@@ -39,7 +42,7 @@ class SaladTemplate(BackgroundTemplate):
 
     A classifier tells data from simulation in the sidebands, with the mass among its inputs and the simulation's mass
     spectrum weighted to that of the data, so that it learns the ratio of the *conditional* densities. Its ratio
-    f / (1 - f) is interpolated to the signal region, where the masses are then made to follow the sideband fit.
+    f / (1 - f) is taken at the masses of the signal region, where the masses are then made to follow the sideband fit.
 
     Parameters
     ----------
@@ -50,7 +53,8 @@ class SaladTemplate(BackgroundTemplate):
     mass_range
         (low, high) of the sideband fit that gives yield and masses, GeV.
     classifier, classifier_options
-        As in `TemplateScorer`; here it tells data from simulation.
+        What tells data from simulation, and its options, as in `TemplateScorer`. Without options "network" is four
+        networks trained for at most 20 epochs in batches of 1/200 of the events (128 to 4096).
     largest_weight
         Weights beyond [1 / largest_weight, largest_weight] are clipped and counted.
     seed
@@ -58,9 +62,9 @@ class SaladTemplate(BackgroundTemplate):
 
     Notes
     -----
-    Between the sidebands log w is interpolated linearly in the mass, from the classifier's answers half a signal region
-    below and above: trees are constant where there were no events to learn from, and a network's own curve between is
-    arbitrary.
+    Networks are the default because they are smooth in the mass. Trees are constant where they saw no events: in the
+    signal region their weights are right on average over its masses, which will do where data and simulation differ in the
+    same way at all masses, and they are faster.
 
     The weights are those of the background only where simulation has events: `facts` has the share of sideband data
     outside the range of the simulation, the clipped weights, and the effective number of events, (sum w)^2 / sum w^2.
@@ -78,7 +82,7 @@ class SaladTemplate(BackgroundTemplate):
         *,
         sidebands: str | Sequence[float] = "all",
         mass_range: Sequence[float] | None = None,
-        classifier: str = "trees",
+        classifier: str = "network",
         classifier_options: Mapping[str, Any] | None = None,
         largest_weight: float = 50.0,
         seed: int = 0,
@@ -87,13 +91,13 @@ class SaladTemplate(BackgroundTemplate):
         self.sidebands = checked_sidebands(sidebands)
         self.mass_range = None if mass_range is None else (float(mass_range[0]), float(mass_range[1]))
         self.classifier = classifier
-        self.classifier_options = dict(classifier_options or {})
+        self.classifier_options = None if classifier_options is None else dict(classifier_options)
         self.largest_weight = float(largest_weight)
         self.seed = seed
         if not self.largest_weight > 1:
             msg = f"option 'largest_weight' of {self.name!r} must be above 1, got {largest_weight!r}"
             raise ConfigError(msg)
-        make_classifier(classifier, **self.classifier_options)  # wrong options are told now
+        make_classifier(classifier, **(self.classifier_options or {}))  # wrong options are told now
         self.events_: Sample | None = None
         self.facts_: dict[str, Any] = {}
 
@@ -107,20 +111,26 @@ class SaladTemplate(BackgroundTemplate):
         data, beside = (part.take((part.mass >= low) & (part.mass <= high)) for part in (data, beside))
         beside = match_masses(beside, data, window)
         trained = density_ratio(
-            _with_mass(data.features, data.mass),
-            _with_mass(beside.features, beside.mass),
+            _with_mass(data),
+            _with_mass(beside),
             (data.weight, beside.weight),
             self.classifier,
-            self.classifier_options,
+            self._options(len(data) + len(beside)),
             self.seed,
         )
-        self._apply(trained, simulation.take(window.in_signal_region(simulation.mass)), window)
+        self._apply(trained, simulation.take(window.in_signal_region(simulation.mass)))
         self.facts_["outside_support"] = outside_support(data, beside)
         return self
 
-    def _apply(self, trained: TrainedClassifier, events: Sample, window: Window) -> None:
+    def _options(self, events: int) -> dict[str, Any]:
+        """Options of the classifier; networks that are trained in two hundred steps an epoch, where none are given."""
+        if self.classifier_options is not None or self.classifier != "network":
+            return self.classifier_options or {}
+        return {**_NETWORK, "batch_size": int(np.clip(events // 200, *_BATCHES))}
+
+    def _apply(self, trained: TrainedClassifier, events: Sample) -> None:
         """Weights for the simulation of the signal region, and facts about them."""
-        weight, clipped = clipped_ratio(_interpolated(trained, events, window), self.largest_weight, self.name)
+        weight, clipped = clipped_ratio(log_ratio(trained, _with_mass(events)), self.largest_weight, self.name)
         model = self.mass_model
         self.events_ = follow_model(reweighted(events, events.weight * weight), model)
         self.facts_ = {
@@ -153,17 +163,8 @@ class SaladTemplate(BackgroundTemplate):
         self.facts_ = dict(facts)
 
 
-def _with_mass(features: FloatArray, mass: FloatArray | float) -> FloatArray:
-    return np.column_stack([features, np.broadcast_to(mass, len(features))])
-
-
-def _interpolated(trained: TrainedClassifier, events: Sample, window: Window) -> FloatArray:
-    """log w (n,): linear in the mass between the classifier's answers on both sides of the signal region."""
-    half = 0.5 * (window.high - window.low)
-    low, high = window.low - half, window.high + half
-    below, above = (log_ratio(trained, _with_mass(events.features, mass)) for mass in (low, high))
-    share = (events.mass - low) / (high - low)
-    return np.asarray((1 - share) * below + share * above)
+def _with_mass(events: Sample) -> FloatArray:
+    return np.column_stack([events.features, events.mass])
 
 
 @register("salad")
