@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Self
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from resonaut.errors import ConfigError
 from resonaut.models.base import BaseScorer, feature_names, require_positive
+from resonaut.models.decorrelation import Decorrelation
 from resonaut.models.folds import assign_folds, region_weights, training_rows
 from resonaut.models.inputs import CWOLA_FEATURES, require_scaled, scaled_matrix
 from resonaut.models.networks import mean_output, stack_sizes
@@ -51,6 +53,8 @@ class CWoLaNetwork(BaseScorer):
         Rounds of training and validation, and networks in each.
     epochs, patience, batch_size, learning_rate, decay
         The training: see `TrainingOptions`. Defaults are the paper's.
+    decorrelation
+        Options of a `Decorrelation` of the output from the mass, on the sidebands; none in the paper.
     stack_size
         Networks trained at once; None takes what fits the device well. The result does not depend on it beyond
         rounding.
@@ -92,6 +96,7 @@ class CWoLaNetwork(BaseScorer):
         batch_size: int = 20480,
         learning_rate: float = 1e-3,
         decay: float = 5e-4,
+        decorrelation: Mapping[str, Any] | None = None,
         stack_size: int | None = None,
         device: str | None = None,
         seed: int = 0,
@@ -105,6 +110,7 @@ class CWoLaNetwork(BaseScorer):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.decay = decay
+        self.decorrelation = None if decorrelation is None else asdict(Decorrelation.of(decorrelation))
         self.stack_size = stack_size
         self.device = device
         self.seed = seed
@@ -178,6 +184,7 @@ class CWoLaNetwork(BaseScorer):
             window.in_signal_region(inside.mass),
             [training for training, _ in sets],
             [validation for _, validation in sets],
+            inside.mass,
         )
         figure, best_epoch, tensors = self._train_stacks(data, network_seeds)
         each = self.rounds * self.initialisations
@@ -202,14 +209,19 @@ class CWoLaNetwork(BaseScorer):
     ) -> tuple[FloatArray, IndexArray, list[dict[str, torch.Tensor]]]:
         device = choose_device(self.device)
         options = TrainingOptions(
-            self.epochs, self.patience, self.batch_size, self.learning_rate, self.decay, betas=(0.8, 0.99)
+            self.epochs,
+            self.patience,
+            self.batch_size,
+            self.learning_rate,
+            self.decay,
+            betas=(0.8, 0.99),
+            decorrelation=None if self.decorrelation is None else Decorrelation.of(self.decorrelation),
         )
         batches = data.batches(self.batch_size)
         figures, epochs, tensors = [], [], []
         for start, stop in stack_sizes(len(seeds), self.stack_size, self.batch_size, CWOLA_LAYERS, device):
-            part = ClassifierData(data.features, data.target, data.training[start:stop], data.validation[start:stop])
             network = StackedMLP(len(self.features), CWOLA_LAYERS, seeds[start:stop], device=device)
-            result = train_classifiers(network, part, options, batches=batches)
+            result = train_classifiers(network, data.part(start, stop), options, batches=batches)
             figures.append(result.figure)
             epochs.append(result.best_epoch)
             stacked = {name: tensor.detach().cpu() for name, tensor in network.stacked().items()}

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from resonaut.errors import ConfigError, InputError
-from resonaut.models import auc
+from resonaut.models import CWoLaNetwork, Sample, auc, make_scorer
 from resonaut.models.classifiers import NetworkClassifier, make_classifier
 from resonaut.models.decorrelation import (
     Decorrelation,
@@ -21,6 +21,7 @@ from resonaut.models.decorrelation import (
 )
 from resonaut.models.stack import Layer, StackedMLP
 from resonaut.models.training import ClassifierData, EventSet, TrainingOptions, train_classifiers
+from resonaut.stats import Window
 
 Array = npt.NDArray[np.float64]
 DEVICES = [
@@ -302,6 +303,25 @@ def test_each_network_of_a_stack_has_its_own_penalty() -> None:
             assert alone.figure[0] == pytest.approx(result.figure[number], abs=2e-3)
             assert alone.epochs[0] == result.epochs[number]
             torch.testing.assert_close(single.weights[0][0], stack.weights[0][number], rtol=1e-3, atol=1e-4)
+
+
+def test_cwola_networks_can_be_decorrelated() -> None:
+    """A feature that tells the upper sideband from the rest makes the score follow the mass; with the penalty it does not."""
+    rng = np.random.default_rng(11)
+    mass = rng.uniform(3200.0, 3800.0, 8000)
+    window = Window(3400.0, 3600.0, 3200.0, 3800.0)
+    rising = rng.normal(0.0, 1.0, 8000) + 2.0 * (mass > 3600.0)  # far from linear: not balanced by equal sidebands
+    sample = Sample(np.column_stack([rising, rng.normal(size=8000)]), ("x", "y"), mass)
+    sidebands = window.in_sidebands(mass)
+    options = {"rounds": 2, "initialisations": 1, "epochs": 15, "batch_size": 512, "learning_rate": 5e-3}
+    followed = {}
+    for name, penalty in (("without", None), ("with", {"kind": "disco", "strength": 30.0})):
+        scorer = CWoLaNetwork(("x", "y"), **options, decorrelation=penalty, device="cpu").fit(sample, window)
+        assert make_scorer("cwola-nn", **scorer.options).options == scorer.options
+        score, position = (torch.as_tensor(each[sidebands]) for each in (scorer.score(sample), mass))
+        followed[name] = float(distance_correlation(score[None], position))
+    assert followed["without"] > 0.2
+    assert followed["with"] < 0.3 * followed["without"]
 
 
 def test_mistakes_are_named() -> None:
