@@ -10,8 +10,11 @@
 | from scores to selections | `select`, `threshold` |
 | background after a cut, from a template, without a fit | `direct_estimate`, `DirectEstimate` |
 | weakly supervised: signal region against sidebands | `CWoLaTrees`, `CWoLaNetwork` |
+| resonant, with a background template | `Cathode`, `LaCathode`, `Anode`, `Curtains`, `Salad`, `Feta`, `SACWoLa`, `CWoLa`: `resonaut.models.templates` |
+| combinations | `Combination` of templates, `ScoreCombination` |
+| from one jet to the other | `TagNTrain` |
 | unsupervised: badly reconstructed events | `Autoencoder` |
-| references with truth labels, for benchmarks | `Supervised`, `Idealised` |
+| references with truth labels, for benchmarks | `Supervised`, `Idealised`, `IdealisedTemplate` |
 | figures of merit where truth is known | `auc`, `roc_curve`, `sic_curve`, `max_sic`, `si_at`, `efficiency_at`, `sic_band` |
 """
 
@@ -43,24 +46,54 @@ from resonaut.models.references import Idealised, Supervised
 from resonaut.models.registry import available, make_scorer, register, scorer_class
 from resonaut.models.sample import Sample
 from resonaut.models.storage import load_scorer, save_scorer
+from resonaut.models.templates import (
+    Anode,
+    Cathode,
+    Combination,
+    Curtains,
+    CWoLa,
+    Feta,
+    IdealisedTemplate,
+    LaCathode,
+    SACWoLa,
+    Salad,
+    ScoreCombination,
+    SidebandsTransfer,
+    TagNTrain,
+    TemplateScorer,
+)
 
 __all__ = (
     "AE_FEATURES",
     "CWOLA_FEATURES",
+    "Anode",
     "Autoencoder",
     "Band",
     "BaseScorer",
+    "CWoLa",
     "CWoLaNetwork",
     "CWoLaTrees",
+    "Cathode",
+    "Combination",
     "CrossFit",
+    "Curtains",
     "DirectEstimate",
+    "Feta",
     "Idealised",
+    "IdealisedTemplate",
+    "LaCathode",
     "OutOfFold",
     "RocCurve",
+    "SACWoLa",
+    "Salad",
     "Sample",
+    "ScoreCombination",
     "Scorer",
     "SicCurve",
+    "SidebandsTransfer",
     "Supervised",
+    "TagNTrain",
+    "TemplateScorer",
     "assign_folds",
     "auc",
     "available",
