@@ -149,7 +149,7 @@ def test_a_flow_is_inverted_and_its_determinant_is_that_of_the_jacobian(kind: st
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():  # away from the identity it begins at
         for parameter in flow.parameters():
-            parameter += 0.2 * torch.randn(parameter.shape, generator=generator).to(parameter)
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator).to(parameter))
     x = torch.randn(6, features, generator=generator, dtype=torch.float64).to(device)
     c = torch.randn(6, 2, generator=generator, dtype=torch.float64).to(device)
     y, slope = flow(x, c)
