@@ -13,6 +13,7 @@
 | resonant, with a background template | `Cathode`, `LaCathode`, `Anode`, `Curtains`, `Salad`, `Feta`, `SACWoLa`, `CWoLa`: `resonaut.models.templates` |
 | combinations | `Combination` of templates, `ScoreCombination` |
 | from one jet to the other | `TagNTrain` |
+| any of them, as tight at every mass | `DDT` |
 | unsupervised: badly reconstructed events | `Autoencoder` |
 | references with truth labels, for benchmarks | `Supervised`, `Idealised`, `IdealisedTemplate` |
 | figures of merit where truth is known | `auc`, `roc_curve`, `sic_curve`, `max_sic`, `si_at`, `efficiency_at`, `sic_band` |
@@ -26,6 +27,7 @@ from resonaut.models.crossfit import CrossFit, OutOfFold
 from resonaut.models.cuts import select, threshold
 from resonaut.models.cwola import CWoLaNetwork
 from resonaut.models.cwola_trees import CWoLaTrees
+from resonaut.models.ddt import DDT
 from resonaut.models.direct import DirectEstimate, direct_estimate
 from resonaut.models.folds import assign_folds, region_weights
 from resonaut.models.inputs import AE_FEATURES, CWOLA_FEATURES
@@ -76,6 +78,7 @@ __all__ = (
     "Cathode",
     "Combination",
     "CrossFit",
+    "DDT",
     "Curtains",
     "DirectEstimate",
     "Feta",
