@@ -68,6 +68,7 @@ from resonaut.models.templates import (
 __all__ = (
     "AE_FEATURES",
     "CWOLA_FEATURES",
+    "DDT",
     "Anode",
     "Autoencoder",
     "Band",
@@ -78,7 +79,6 @@ __all__ = (
     "Cathode",
     "Combination",
     "CrossFit",
-    "DDT",
     "Curtains",
     "DirectEstimate",
     "Feta",
