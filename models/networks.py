@@ -35,9 +35,9 @@ def stack_sizes(
 
 
 @torch.inference_mode()
-def mean_output(network: StackedMLP, features: FloatArray, rows: int = 16384) -> FloatArray:
+def mean_output(network: StackedMLP, features: FloatArray) -> FloatArray:
     """Mean sigmoid output (n,) of a stack of classifiers; sigmoid and mean in double precision."""
-    result = np.empty(len(features))
+    result, rows = np.empty(len(features)), network.rows_at_once
     for start in range(0, len(features), rows):
         part = torch.as_tensor(features[start : start + rows], dtype=torch.float32).to(network.device)
         output = torch.sigmoid(network(part).squeeze(-1).double()).mean(dim=0)

@@ -30,6 +30,7 @@ _ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "relu": functional.relu,
     "linear": lambda x: x,
 }
+_EVALUATION_BYTES = {"cpu": 3e6, "cuda": 1e9}  # of outputs at once: what a CPU's cache holds, what fills a GPU
 _BATCH_NORM_EPS, _BATCH_NORM_MOMENTUM = 1e-5, 0.1
 
 
@@ -139,6 +140,12 @@ class StackedMLP(nn.Module):
     def device(self) -> torch.device:
         """Where the networks live."""
         return self.get_buffer("seeds").device
+
+    @property
+    def rows_at_once(self) -> int:
+        """Events to evaluate in one call: on a CPU more would be several times slower, on a GPU less would be."""
+        budget = _EVALUATION_BYTES.get(self.device.type, _EVALUATION_BYTES["cpu"])
+        return max(64, int(budget / (4 * len(self) * sum(layer.width for layer in self.layers))))
 
     def standardise(self, x: torch.Tensor) -> torch.Tensor:
         """Inputs (n, d) or (K, n, d) as each network sees them, (K, n, d)."""

@@ -22,7 +22,6 @@ __all__ = ("ClassifierData", "EventSet", "TrainingOptions", "TrainingResult", "s
 logger = logging.getLogger(__name__)
 _ORDER_STREAM = 1 << 20  # apart from the streams of the layers' dropout
 _VALIDATION_STREAM = _ORDER_STREAM + 1
-_VALIDATION_BYTES = 32e6  # of activations at once when validating: a validation set is many batches long
 Figure = Literal["tpr", "loss"]
 
 
@@ -267,10 +266,8 @@ class _Session:
             logger.debug("epoch %d: %d networks go on", epoch, len(self.alive))
 
     def _validation_logit(self) -> torch.Tensor:
-        """Logits (K, n) of the validation events, a few thousand events at a time."""
-        width = sum(layer.width for layer in self.network.layers)
-        rows = max(256, int(_VALIDATION_BYTES / (8 * len(self.network) * width)))
-        parts = torch.split(self.validation.rows, rows, dim=1)
+        """Logits (K, n) of the validation events, a part at a time."""
+        parts = torch.split(self.validation.rows, self.network.rows_at_once, dim=1)
         return torch.cat([self.network(self.features[part]).squeeze(-1) for part in parts], dim=1)
 
     def _figure(self, logit: torch.Tensor) -> torch.Tensor:
