@@ -144,7 +144,7 @@ class Preprocessing:
         if not self.bounded:
             return line
         features = self.low + (self.high - self.low) * expit(line)
-        return np.clip(features, np.nextafter(self.low, self.high), np.nextafter(self.high, self.low))
+        return np.asarray(np.clip(features, np.nextafter(self.low, self.high), np.nextafter(self.high, self.low)))
 
     def tensors(self) -> Tensors:
         """What was learnt."""

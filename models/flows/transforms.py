@@ -39,6 +39,7 @@ class AutoregressiveSplines(MaskedPiecewiseRationalQuadraticAutoregressiveTransf
         )
         self.features = features
         self.scale = options.hidden**-0.5
+        _let_context_reach_the_first(self.autoregressive_net, features)
         _start_near_identity(self.autoregressive_net.final_layer, self._output_dim_multiplier(), options.bins)
 
     def _elementwise(
@@ -71,6 +72,22 @@ class AutoregressiveSplines(MaskedPiecewiseRationalQuadraticAutoregressiveTransf
         size = self._output_dim_multiplier()
         rows = slice(place * size, (place + 1) * size)
         return functional.linear(hidden, last.weight[rows] * last.mask[rows], last.bias[rows])
+
+
+def _let_context_reach_the_first(network: nn.Module, features: int) -> None:
+    """Hidden units of degree 0, which see the context and no feature.
+
+    nflows begins at degree 1, so that the splines of the first feature, which may see nothing below that, do not depend on
+    the context either.
+    """
+    linears = [network.initial_layer, *[linear for block in network.blocks for linear in block.linear_layers]]  # type: ignore[union-attr]
+    before = torch.arange(1, features + 1)
+    for linear in linears:
+        degrees = torch.arange(linear.out_features) % features
+        linear.mask, linear.degrees = (degrees[:, None] >= before).float(), degrees
+        before = degrees
+    last = network.final_layer
+    last.mask = (last.degrees[:, None] > before).float()  # type: ignore[index, union-attr]
 
 
 class CouplingSplines(PiecewiseRationalQuadraticCouplingTransform):  # type: ignore[misc]  # nflows has no types

@@ -130,6 +130,17 @@ def test_latent_coordinates_are_standard_normal_at_every_context(flow: Condition
     assert np.abs(with_context).max() < 0.045
 
 
+@pytest.mark.parametrize("kind", ["autoregressive", "coupling"])
+def test_a_single_feature_follows_the_context(kind: str) -> None:
+    rng = np.random.default_rng(1)
+    c = rng.random((6000, 1))
+    x = 3 * c + rng.standard_normal((6000, 1))
+    options = FlowOptions.small(epochs=10, learning_rate=1e-2, margin=0.05, kind=kind)  # type: ignore[arg-type]
+    flow = ConditionalFlow(options, seed=1, device="cpu").fit(x, c)
+    drawn = flow.sample(c, seed=1)
+    assert stats.kstest((drawn - 3 * c)[:, 0], "norm").statistic < 0.03
+
+
 def test_bounded_features(device: str) -> None:
     """A beta distribution that depends on the context, and a uniform one with edges."""
     rng = np.random.default_rng(1)

@@ -174,3 +174,18 @@ def test_a_new_flow_is_nearly_the_identity_and_leaves_torch_alone(kind: str) -> 
         y, slope = flow(x, torch.ones(500, 1))
     assert float((y - x).abs().max()) < 0.05
     assert float(slope.abs().max()) < 0.1
+
+
+@pytest.mark.parametrize("features", [1, 4])
+def test_every_spline_sees_the_context_and_the_features_before_it_only(features: int) -> None:
+    """In nflows' own network the first feature does not see the context."""
+    layer = build_transform(features, 1, FlowOptions(layers=1, hidden=24), seed=3)._transforms[0].double()
+    with torch.no_grad():
+        layer.autoregressive_net.final_layer.weight.mul_(300)
+    x = torch.randn(1, features, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    c = torch.full((1, 1), 0.3, dtype=torch.float64)
+    by_feature, by_context = torch.autograd.functional.jacobian(lambda a, b: layer(a, b)[0][0], (x, c))
+    assert float(by_context.abs().min()) > 1e-3
+    by_feature = by_feature[:, 0]
+    assert float(by_feature.triu(1).abs().max()) == 0
+    assert features == 1 or float(by_feature.tril(-1).abs().max()) > 1e-3
