@@ -73,9 +73,9 @@ class FittedFlow:
         return self.preprocessing_.clip(features)
 
     def new_module(self, features: int, context: int, seed: np.random.SeedSequence) -> Transform:
-        """Untrained module of these sizes, on the flow's device."""
+        """Untrained module of these sizes, on the flow's device (nflows' dropout of 0 copies everything unless told not to train)."""
         self._sizes = features, context
-        return build_transform(features, context, self.options, integer_seed(seed)).to(self.device)
+        return build_transform(features, context, self.options, integer_seed(seed)).to(self.device).eval()
 
     def take_members(self, found: TrainedFlow) -> None:
         """The kept epochs of a training as modules of their own, frozen."""

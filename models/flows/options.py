@@ -65,7 +65,7 @@ class FlowOptions:
     epochs: int = 20
     patience: int = 10
     batch_size: int = 2048
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     schedule: Literal["cosine", "constant"] = "cosine"
     average_epochs: int = 1
     validation: float = 0.2

@@ -73,14 +73,15 @@ class _Compiled(torch.autograd.Function):
         bins = (raw.shape[-1] + 1) // 3
         points = values.detach().reshape(-1).contiguous()
         # exponentials by torch, which takes many at once; limits far beyond any use keep them and their sums finite
-        powers = raw.detach().reshape(-1, raw.shape[-1]).contiguous().clone()
-        if scale != 1:
-            powers[:, : 2 * bins] *= scale
-        powers.clamp_(-_MOST_RAW, _MOST_RAW).exp_()
+        scales = raw.new_full((raw.shape[-1],), scale)
+        scales[2 * bins :] = 1
+        powers = (
+            torch.mul(raw.detach().reshape(-1, raw.shape[-1]).contiguous(), scales).clamp_(-_MOST_RAW, _MOST_RAW).exp_()
+        )
         out, slope, state = torch.empty_like(points), torch.empty_like(points), points.new_empty(len(points), STATE)
         spline_forward(points.numpy(), powers.numpy(), bound, inverse, out.numpy(), slope.numpy(), state.numpy())
-        ctx.save_for_backward(powers, state)
-        ctx.settings = bound, scale, inverse, values.shape, raw.shape
+        ctx.save_for_backward(powers, state, scales)
+        ctx.settings = bound, inverse, values.shape, raw.shape
         return out.view(values.shape), slope.view(values.shape)
 
     @staticmethod
@@ -88,8 +89,8 @@ class _Compiled(torch.autograd.Function):
     def backward(
         ctx: Any, by_out: torch.Tensor, by_slope: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, None, None, None]:
-        powers, state = ctx.saved_tensors
-        bound, scale, inverse, points_shape, raw_shape = ctx.settings
+        powers, state, scales = ctx.saved_tensors
+        bound, inverse, points_shape, raw_shape = ctx.settings
         to_values, to_raw = powers.new_empty(len(powers)), torch.empty_like(powers)
         by_out, by_slope = by_out.reshape(-1).contiguous(), by_slope.reshape(-1).contiguous()
         spline_backward(
@@ -102,9 +103,7 @@ class _Compiled(torch.autograd.Function):
             to_values.numpy(),
             to_raw.numpy(),
         )
-        if scale != 1:
-            to_raw[:, : 2 * ((raw_shape[-1] + 1) // 3)] *= scale
-        return to_values.view(points_shape), to_raw.view(raw_shape), None, None, None
+        return to_values.view(points_shape), to_raw.mul_(scales).view(raw_shape), None, None, None
 
 
 def plain_spline(
@@ -149,5 +148,7 @@ def _sizes(raw: torch.Tensor, scale: float) -> torch.Tensor:
 
 
 def _knots(sizes: torch.Tensor) -> torch.Tensor:
-    ends = torch.cumsum(sizes[..., :-1], dim=-1)
+    """Edges (..., K + 1) of bins; by a product with a triangle of ones, which unlike a GPU's `cumsum` gives the same bits again."""
+    inner = sizes.shape[-1] - 1
+    ends = sizes[..., :-1] @ torch.ones(inner, inner, dtype=sizes.dtype, device=sizes.device).triu()
     return torch.cat([torch.zeros_like(sizes[..., :1]), ends, torch.ones_like(sizes[..., :1])], dim=-1)

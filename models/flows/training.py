@@ -144,7 +144,7 @@ def train_flow(
         batches = training.take(order).batches(options.batch_size)
         steps = [epoch + place / len(batches) for place in range(len(batches))]
         trained = _epoch(module, loss, batches, optimiser, [factor * _rate(options, step) for step in steps])
-        measured = mean_loss(module, loss, validation) if math.isfinite(trained) else math.nan
+        measured = mean_loss(loss, validation) if math.isfinite(trained) else math.nan
         if not math.isfinite(measured):
             failures, factor = failures + 1, factor / 4
             if failures > _RECOVERIES:
@@ -171,7 +171,6 @@ def _epoch(
     module: nn.Module, loss: Loss, batches: Sequence[FlowData], optimiser: torch.optim.Optimizer, rates: Sequence[float]
 ) -> float:
     """Mean loss of one pass over the events; not finite as soon as a step's gradient is not."""
-    module.train()
     parameters = list(module.parameters())
     total = 0.0
     for batch, rate in zip(batches, rates, strict=True):
@@ -189,9 +188,8 @@ def _epoch(
 
 
 @torch.no_grad()
-def mean_loss(module: nn.Module, loss: Loss, data: FlowData) -> float:
+def mean_loss(loss: Loss, data: FlowData) -> float:
     """Weighted mean loss without training."""
-    module.eval()
     parts = [(loss(*batch.columns) * batch.weight).double().sum() for batch in data.batches(_ROWS)]
     return float(torch.stack(parts).sum() / data.weight.double().sum())
 
