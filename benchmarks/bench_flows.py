@@ -38,7 +38,7 @@ from resonaut.models.stack import choose_device
 from resonaut.processors import read_table
 
 FEATURES = ("m_l", "dm_jj", "tau21_l", "tau21_h", "dr_jj")
-SAME = FlowOptions(layers=4, hidden=64, blocks=2, bins=8, batch_size=1024, learning_rate=1e-3, schedule="constant")
+SAME = FlowOptions(batch_size=1024, learning_rate=1e-3, schedule="constant")  # layers, units and bins of the defaults
 SEED = 1
 Curve = list[tuple[float, float]]
 

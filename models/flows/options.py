@@ -58,8 +58,8 @@ class FlowOptions:
     layers: int = 4
     hidden: int = 64
     blocks: int = 1
-    bins: int = 8
-    tail_bound: float = 4.0
+    bins: int = 16
+    tail_bound: float = 8.0
     preprocessing: Literal["logit", "standard"] = "logit"
     margin: float = 1e-3
     epochs: int = 20
