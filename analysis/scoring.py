@@ -304,10 +304,11 @@ def load_held_out(job: ScoreJob) -> list[HeldOut]:
     if not path.is_file():
         return []
     tensors = load_file(path)
-    return [
-        HeldOut(*(tensors[f"{k}.{name}"] for name in _HELD_OUT_COLUMNS), float(tensors[f"{k}.error"][0]))
-        for k in range(job.folds)
-    ]
+    found = []
+    for k in range(job.folds):
+        scores, weight, mass = (tensors[f"{k}.{name}"] for name in _HELD_OUT_COLUMNS)
+        found.append(HeldOut(scores, weight, mass, float(tensors[f"{k}.error"][0])))
+    return found
 
 
 def score_stage(jobs: Sequence[ScoreJob], *, workers: int) -> None:

@@ -49,7 +49,7 @@ def _figures(results: Mapping[str, Any]) -> Iterator[tuple[str, Drawn]]:
         percent = f"{100 * float(key):g}"
         yield f"correlations_{percent}", draw_correlations(results, key)
         yield f"overlaps_{percent}", draw_overlaps(results, key)
-        if len(found["methods"]) > 2:
+        if len(set(found["methods"]) - {"idealised"}) > 2:
             for kind in ("background", "signal"):
                 yield f"scores_{kind}_{percent}", draw_scores(results, key, kind)
     if len(results["agreement"]) > 1:

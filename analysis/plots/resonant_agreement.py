@@ -110,7 +110,7 @@ def draw_overlaps(results: Mapping[str, Any], key: str) -> Drawn:
     found = results["agreement"][key]
     every = "&".join(found["methods"])
     with style():
-        figure, panels = plt.subplots(1, 2, figsize=(14.0, 6.0), sharey=True)
+        figure, panels = plt.subplots(1, 2, figsize=(14.0, 6.0), sharey=True, gridspec_kw={"wspace": 0.06})
         for (kind, label), axes in zip(_KINDS.items(), panels, strict=True):
             for number, (name, rows) in enumerate(_pairs(found, kind).items()):
                 fraction, median, low, high = (
@@ -122,7 +122,7 @@ def draw_overlaps(results: Mapping[str, Any], key: str) -> Drawn:
             axes.axhline(0.0, color="0.4", linewidth=0.8)
             axes.set_xscale("log")
             axes.set_xlabel("Most anomalous fraction p")
-            axes.set_title(label, loc="right", fontsize=12)
+            axes.text(0.03, 0.95, label, transform=axes.transAxes, va="top", fontsize=12)
         panels[0].set_ylabel("Overlap beyond chance")
         panels[0].set_title(_strength(results, key), loc="left", fontsize=11)
         panels[1].legend(fontsize=8, ncols=1, loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -140,7 +140,7 @@ def draw_overlaps_scan(results: Mapping[str, Any], fraction: float = 0.05) -> Dr
     strength = [100 * float(key) for key in agreement]
     numbers: dict[str, Any] = {"fraction": fraction, "s_over_b": [float(key) for key in agreement]}
     with style():
-        figure, panels = plt.subplots(1, 2, figsize=(14.0, 6.0), sharey=True)
+        figure, panels = plt.subplots(1, 2, figsize=(14.0, 6.0), sharey=True, gridspec_kw={"wspace": 0.06})
         for (kind, label), axes in zip(_KINDS.items(), panels, strict=True):
             first = next(iter(agreement.values()))
             every = "&".join(first["methods"])
@@ -156,7 +156,7 @@ def draw_overlaps_scan(results: Mapping[str, Any], fraction: float = 0.05) -> Dr
                 numbers.setdefault(kind, {})[name] = median
             axes.axhline(0.0, color="0.4", linewidth=0.8)
             axes.set_xlabel("Injected S/B in the signal region [%]")
-            axes.set_title(label, loc="right", fontsize=12)
+            axes.text(0.03, 0.95, label, transform=axes.transAxes, va="top", fontsize=12)
         panels[0].set_ylabel(f"Overlap of the top {cut_name(fraction)} beyond chance")
         panels[0].set_title(subtitle(results), loc="left", fontsize=11)
         panels[1].legend(fontsize=8, ncols=1, loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -174,7 +174,9 @@ def draw_sculpting(results: Mapping[str, Any], key: str) -> Drawn:
     cuts = list(next(iter(found.values())))
     window = results["protocol"]["window"]
     with style():
-        figure, panels = plt.subplots(len(cuts), 1, figsize=(10.0, 4.6 * len(cuts)), sharex=True, squeeze=False)
+        figure, panels = plt.subplots(
+            len(cuts), 1, figsize=(10.0, 4.6 * len(cuts)), sharex=True, squeeze=False, gridspec_kw={"hspace": 0.08}
+        )
         for cut, axes in zip(cuts, panels[:, 0], strict=True):
             for name, content in found.items():
                 edges, efficiency, error = values_of(content[cut], "edges", "efficiency", "error")

@@ -79,8 +79,10 @@ def draw_strength_scan(results: Mapping[str, Any]) -> Drawn:
 def _draw_scan(axes: Any, name: str, rows: list[dict[str, Any]], key: str) -> None:
     strength = 100 * np.array([row["s_over_b"] for row in rows])
     median, low, high = (np.array([row[key][k] for row in rows], dtype=float) for k in ("median", "low", "high"))
+    if not np.isfinite(median).any():
+        return
     axes.plot(strength, median, markersize=6, label=method_label(name), **look(name))
-    if rows[0]["runs"] > 1:
+    if max(row["runs"] for row in rows) > 1:
         axes.fill_between(strength, low, high, color=look(name)["color"], alpha=0.12, linewidth=0)
 
 
@@ -92,7 +94,7 @@ def draw_ratios(results: Mapping[str, Any]) -> Drawn:
         figure, axes = plt.subplots(figsize=(9.0, 6.5))
         for name, rows in results["performance"].items():
             used = [row for row in rows if row["s_over_b"] > 0]
-            if used and name not in {"supervised", "idealised"} and used[-1]["ratio"]["median"] is not None:
+            if used and name not in {"supervised", "idealised"}:
                 _draw_scan(axes, name, used, "ratio")
         axes.axhline(1.0, color="black", linewidth=1.0)
         left, right = axes.get_xlim()

@@ -27,20 +27,16 @@ def draw_marginals(results: Mapping[str, Any]) -> Drawn:
     columns = 3
     rows = -(-len(found) // columns)
     with style():
-        figure, grid = plt.subplots(
-            2 * rows, columns, figsize=(5.6 * columns, 5.2 * rows), squeeze=False,
-            gridspec_kw={"height_ratios": [3.0, 1.3] * rows, "hspace": 0.28, "wspace": 0.28},
-        )  # fmt: skip
+        figure = plt.figure(figsize=(5.6 * columns, 5.4 * rows))
+        outer = figure.add_gridspec(rows, columns, hspace=0.22, wspace=0.3)
         for place, (name, content) in enumerate(found.items()):
-            row, column = 2 * (place // columns), place % columns
-            _draw_marginal(grid[row, column], grid[row + 1, column], content, methods)
-            grid[row + 1, column].set_xlabel(FEATURE_LABELS.get(name, name))
-        for place in range(len(found), rows * columns):
-            for row in (0, 1):
-                grid[2 * (place // columns) + row, place % columns].set_axis_off()
-        handles, labels = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, ncols=len(labels), loc="lower center", bbox_to_anchor=(0.5, 0.9), frameon=False)
-        figure.text(0.125, 0.955, subtitle(results), fontsize=12)
+            inner = outer[divmod(place, columns)].subgridspec(2, 1, height_ratios=[3.0, 1.3], hspace=0.06)
+            upper, lower = figure.add_subplot(inner[0]), figure.add_subplot(inner[1])
+            _draw_marginal(upper, lower, content, methods)
+            lower.set_xlabel(FEATURE_LABELS.get(name, name))
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, ncols=min(len(labels), 6), loc="lower left", bbox_to_anchor=(0.12, 0.885))
+        figure.text(0.9, 0.895, subtitle(results), fontsize=12, ha="right")
     return figure, {"marginals": found, "methods": methods}
 
 
@@ -60,7 +56,7 @@ def _draw_marginal(upper: Any, lower: Any, content: Mapping[str, Any], methods: 
     lower.axhline(1.0, color="black", linewidth=0.7)
     upper.set_ylabel("Fraction")
     upper.set_ylim(0, 1.15 * float(truth.max()))
-    upper.set_xticklabels([])
+    upper.tick_params(labelbottom=False)
     lower.set_ylabel("Ratio")
 
 

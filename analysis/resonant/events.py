@@ -20,10 +20,10 @@ from resonaut.models import Sample
 from resonaut.models.sample import FloatArray, IndexArray
 from resonaut.processors import is_table, read_table, table_columns
 
-__all__ = ("Division", "Events", "divide", "event_tables", "find_files", "load_events")
+__all__ = ("Division", "Events", "divide", "event_tables", "find_files", "joined", "load_events", "only")
 
 ROLES = ("data", "simulation", "signal")
-_SHIFTED = ("m_l", "m_h", "dm_jj")
+_SHIFTED = {"m_l": 1.0, "dm_jj": 1.0, "m_h": 2.0}  # m_h = m_l + dm_jj
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def load_events(tables: dict[str, Path], protocol: Protocol) -> Events:
 def protocol_key(protocol: Protocol) -> tuple[tuple[str, ...], tuple[float, float], float, int | None, int]:
     """What the samples depend on."""
     window = protocol.window
-    return protocol.features, (window.sb_low, window.sb_high), protocol.shift, protocol.max_background, protocol.seed
+    return protocol.columns, (window.sb_low, window.sb_high), protocol.shift, protocol.max_background, protocol.seed
 
 
 @functools.lru_cache(maxsize=2)  # a worker does many units on the same events
@@ -159,7 +159,7 @@ def _read(path: str, features: Sequence[str], label: int, shift: float) -> Sampl
     columns["label"] = np.full(len(columns["mjj"]), float(label))
     for name in features:
         if name in _SHIFTED:
-            columns[name] = columns[name] + shift * columns["mjj"]
+            columns[name] = columns[name] + _SHIFTED[name] * shift * columns["mjj"]
     return Sample.from_table(columns, features)
 
 
@@ -188,3 +188,8 @@ def joined(*parts: Sample) -> Sample:
         for name in ("features", "mass", "weight", "label")
     }
     return Sample(columns["features"], parts[0].names, columns["mass"], columns["weight"], columns["label"])
+
+
+def only(sample: Sample, features: Sequence[str]) -> Sample:
+    """The sample with some of its features."""
+    return Sample(sample.require(features), features, sample.mass, sample.weight, sample.label, sample.simulation)

@@ -53,7 +53,7 @@ _SCATTER = 1500
 def performance(scores: Scores) -> dict[str, Any]:
     """AUC, SIC curve and its figures, and how well the classifier tells data from template."""
     labels = np.repeat([0, 1], [len(scores.background), len(scores.signal)])
-    values = np.concatenate([scores.background, scores.signal])
+    values = np.concatenate(scores.ranked())
     found: dict[str, Any] = {"auc": auc(labels, values), "sic_at_rejection": si_at(labels, values, REJECTION)}
     for floor in FLOORS:
         try:
@@ -136,15 +136,16 @@ def agreement(scores: Mapping[str, Sequence[Scores]], seed: int) -> dict[str, An
     names = list(scores)
     found: dict[str, Any] = {"methods": names}
     for kind in ("background", "signal"):
-        each = [[getattr(s, kind) for s in column] for column in zip(*scores.values(), strict=True)]
-        matrices = np.stack([score_correlation(values) for values in each])
-        overlaps = {"&".join(pair): _overlaps(each, [names.index(n) for n in pair], seed) for pair in _groups(names)}
-        rows = np.random.default_rng(seed).permutation(len(each[0][0]))[:_SCATTER]
-        standard = [(v - v.mean()) / v.std() if v.std() > 0 else v * 0 for v in each[0]]
+        columns = list(zip(*scores.values(), strict=True))
+        standard = [[s.standardised(kind) for s in column] for column in columns]
+        ranks = [[s.ranked()[kind == "signal"] for s in column] for column in columns]
+        matrices = np.stack([score_correlation(values) for values in standard])
+        overlaps = {"&".join(pair): _overlaps(ranks, [names.index(n) for n in pair], seed) for pair in _groups(names)}
+        rows = np.random.default_rng(seed).permutation(len(ranks[0][0]))[:_SCATTER]
         found[kind] = {
             "correlation": np.median(matrices, axis=0).tolist(),
             "overlap": overlaps,
-            "scatter": {name: np.round(v[rows], 3).tolist() for name, v in zip(names, standard, strict=True)},
+            "scatter": {name: np.round(v[rows], 3).tolist() for name, v in zip(names, standard[0], strict=True)},
         }
     return found
 

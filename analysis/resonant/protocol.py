@@ -55,7 +55,9 @@ class Protocol:
     classifier, classifier_options
         The one classifier of all methods that need one.
     options
-        Method -> options of its scorer, beyond features, classifier and seed.
+        Method -> options of its scorer, beyond classifier and seed; `features`, where it needs others than all the rest.
+    reduced
+        Method -> (S/B values, repetitions) of methods that cost too much to be run as often as the others.
     sidebands
         Method -> (low, high) of its own sidebands, GeV, where they are not the window's.
     combined
@@ -86,6 +88,7 @@ class Protocol:
     classifier: str = "trees"
     classifier_options: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    reduced: Mapping[str, tuple[tuple[float, ...], int]] = field(default_factory=dict)
     sidebands: Mapping[str, tuple[float, float]] = field(default_factory=lambda: {"cwola": _NEAR_SIDEBANDS})
     combined: tuple[str, ...] = ("salad", "cathode", "curtains", "feta")
     template_events: int = 120_000
@@ -112,6 +115,23 @@ class Protocol:
         """JSON-able content."""
         return asdict(self)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that any method reads, the common features first."""
+        own = [name for options in self.options.values() for name in options.get("features", ())]
+        return tuple(dict.fromkeys([*self.features, *own]))
+
+    def strengths(self, method: str) -> tuple[float, ...]:
+        """S/B at which a method is trained; the supervised reference does not see the data."""
+        if method == "supervised":
+            return self.s_over_b[:1]
+        chosen = self.reduced.get(method, (self.s_over_b, 0))[0]
+        return tuple(s for s in self.s_over_b if s in chosen)
+
+    def repetitions(self, method: str) -> int:
+        """How often a method is trained at each S/B."""
+        return min(self.seeds, self.reduced.get(method, ((), self.seeds))[1])
+
     def window_of(self, method: str) -> Window:
         """Window whose sidebands the method learns from."""
         low, high = self.sidebands.get(method, (self.window.sb_low, self.window.sb_high))
@@ -122,35 +142,43 @@ class Protocol:
         return seed % self.generator_seeds
 
 
-def _flows(flow: Mapping[str, Any], **more: Any) -> dict[str, dict[str, Any]]:
-    """Options of the methods with flows; maps have a flow of their own."""
-    template = {"mass_range": [2800.0, 5500.0], "flow": dict(flow), **more}
-    carried = {**template, "transport": dict(flow)}
-    return {
-        "cathode": {"template": template},
-        "lacathode": {"template": template},
-        "curtains": {"template": {**carried, "sidebands": [2700.0, 4500.0]}},
-        "feta": {"template": carried},
-        "anode": {"template": template},
-    }
+_FIT = {"mass_range": [2800.0, 5500.0]}
+_CARRIED = ("curtains", "feta")  # methods with a map beside the flow
+_PER_JET = {"features": ["m_h", "tau21_h", "m_l", "tau21_l"]}  # Tag N' Train takes the same features of both jets
 
 
-_MASS_FIT: dict[str, dict[str, Any]] = {
-    name: {"template": {"mass_range": [2800.0, 5500.0]}} for name in ("cwola", "salad")
-}
+def _options(flow: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Options of all methods: one fit of the mass spectrum, one size of flow."""
+    found: dict[str, dict[str, Any]] = {name: {"template": dict(_FIT)} for name in ("cwola", "sa-cwola", "salad")}
+    for name in ("cathode", "lacathode", "anode", *_CARRIED):
+        found[name] = {"template": {**_FIT, "flow": dict(flow)}}
+    for name in _CARRIED:
+        found[name]["template"]["transport"] = dict(flow)
+    found["curtains"]["template"]["sidebands"] = [2700.0, 4500.0]
+    return {**found, "tag-n-train": dict(_PER_JET)}
+
+
+_TINY_FLOW = {"layers": 2, "hidden": 32, "epochs": 4, "batch_size": 1024}
+_PAPER_FLOW = {"layers": 8, "hidden": 128, "epochs": 100, "patience": 20, "batch_size": 1024, "average_epochs": 10}
+_TREES = {"members": 8, "max_features": 1.0}
 
 SIZES: dict[str, Protocol] = {
     "quick": Protocol(
-        s_over_b=(0.0, 0.03), seeds=1, max_background=60_000, template_events=12_000, posterior_events=3_000,
-        posterior_seeds=1, classifier_options={"members": 2, "max_iter": 60}, options=_MASS_FIT,
+        s_over_b=(0.0, 0.03), seeds=1, max_background=30_000, template_events=12_000, posterior_events=3_000,
+        posterior_seeds=1, classifier_options={"members": 2, "max_iter": 60}, options=_options(_TINY_FLOW),
+        reduced={"anode": ((0.03,), 1)},
     ),
-    "cpu": Protocol(options=_MASS_FIT),
+    "cpu": Protocol(
+        s_over_b=(0.0, 0.003, 0.0047, 0.0062, 0.0093, 0.013), seeds=3, classifier_options=_TREES, template_events=60_000,
+        options=_options({}), reduced={"anode": ((0.0062,), 1), "tag-n-train": ((0.0, 0.0062), 1)},
+    ),
     "gpu": Protocol(
-        seeds=100, generator_seeds=3, classifier="network", classifier_options={"members": 10}, options=_MASS_FIT,
-        template_events=400_000, posterior_events=400_000, posterior_seeds=100,
+        seeds=100, generator_seeds=3, classifier="network", classifier_options={"members": 10}, template_events=400_000,
+        options=_options(_PAPER_FLOW), posterior_events=400_000, posterior_seeds=100,
+        reduced={"anode": ((0.0, 0.0047, 0.0062, 0.0093), 3)},
     ),
 }  # fmt: skip
-"""Sizes of a run: `quick` shows that all parts work, `cpu` takes about an hour on two cores, `gpu` is the published one."""
+"""Sizes of a run: `quick` shows that all parts work, `cpu` takes a few hours of one core, `gpu` has the published numbers of seeds."""
 
 
 def make_protocol(size: str, **changes: Any) -> Protocol:

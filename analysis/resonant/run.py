@@ -57,7 +57,7 @@ def choose_methods(wanted: Sequence[str], files: Sequence[str]) -> tuple[str, ..
         return tuple(dict.fromkeys(wanted))
     installed = [name for name in METHODS if name in available()]
     if "simulation" not in files:
-        installed = [name for name in installed if not scorer_class(name)().uses_simulation]
+        installed = [name for name in installed if not getattr(scorer_class(name)(), "uses_simulation", False)]
     return (*REFERENCES, *installed, *COMBINATIONS)
 
 

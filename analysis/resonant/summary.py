@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from resonaut.analysis.resonant import measures
-from resonaut.analysis.resonant.events import divide
+from resonaut.analysis.resonant.events import divide, only
 from resonaut.analysis.resonant.protocol import COMBINATIONS, REFERENCES
 from resonaut.analysis.resonant.published import PUBLISHED
 from resonaut.analysis.resonant.units import Plan, PosteriorUnit
@@ -28,7 +28,7 @@ def summarise(plan: Plan) -> dict[str, Any]:
     """Everything that tables and figures need, from finished units."""
     protocol = plan.protocol
     results: Results = {
-        (method, s): [plan.scores(method, s, seed).result() for seed in range(protocol.seeds)]
+        (method, s): [plan.scores(method, s, seed).result() for seed in _repetitions(plan, method, s)]
         for method in plan.methods
         for s in protocol.s_over_b
     }
@@ -45,6 +45,12 @@ def summarise(plan: Plan) -> dict[str, Any]:
         "costs": _costs(plan, results),
         "published": PUBLISHED,
     }
+
+
+def _repetitions(plan: Plan, method: str, s_over_b: float) -> range:
+    """Repetitions that were done at one S/B; those of the supervised reference hold at all of them."""
+    done = method == "supervised" or s_over_b in plan.protocol.strengths(method)
+    return range(plan.protocol.repetitions(method) if done else 0)
 
 
 def _events(plan: Plan) -> dict[str, Any]:
@@ -66,7 +72,8 @@ def _events(plan: Plan) -> dict[str, Any]:
 
 def _performance(results: Results, method: str, s_over_b: float) -> dict[str, Any]:
     runs = results[method, s_over_b]
-    found: dict[str, Any] = {"s_over_b": s_over_b, "runs": len(runs), "injected": runs[0]["injected"]}
+    injected = max([run["injected"] for run in runs], default=0)
+    found: dict[str, Any] = {"s_over_b": s_over_b, "runs": len(runs), "injected": injected}
     found |= {name: measures.band([run.get(name) for run in runs]) for name in _FIGURES}
     found["ratio"] = measures.band(_ratios(results, method, s_over_b))
     found["sic"] = _sic_band(runs)
@@ -77,14 +84,15 @@ def _ratios(results: Results, method: str, s_over_b: float) -> list[float | None
     """Maximum SIC over that of the idealised detector in the same repetition."""
     if ("idealised", s_over_b) not in results:
         return []
-    pairs = zip(results[method, s_over_b], results["idealised", s_over_b], strict=True)
+    pairs = zip(results[method, s_over_b], results["idealised", s_over_b], strict=False)  # as many as there are of both
     values = [(mine["max_sic_10"], ideal["max_sic_10"]) for mine, ideal in pairs]
     return [mine / ideal if mine is not None and ideal else None for mine, ideal in values]
 
 
 def _sic_band(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Median and 68 % band of the SIC on the grid; NaN where fewer than half of the curves reach."""
-    curves = np.array([run.get("sic") or [np.nan] * len(measures.GRID) for run in runs], dtype=np.float64)
+    unknown = [np.nan] * len(measures.GRID)
+    curves = np.array([run.get("sic") or unknown for run in runs] or [unknown], dtype=np.float64)
     bands = np.full((3, curves.shape[1]), np.nan)
     reached = np.isfinite(curves).sum(axis=0) * 2 >= len(curves)
     if reached.any():
@@ -97,7 +105,8 @@ def _templates(plan: Plan) -> dict[str, Any]:
     """KS distances and marginals of the templates of the first repetition, against background that they do not hold."""
     events, protocol = plan.events, plan.protocol
     s_over_b, division = protocol.s_over_b[0], divide(plan.events, protocol, protocol.s_over_b[0], 0)
-    truth = events.background.take(protocol.window.in_signal_region(events.background.mass))
+    background = only(events.background, protocol.features)
+    truth = background.take(protocol.window.in_signal_region(background.mass))
     seed = seed_for(protocol.seed, "KS")
     found: dict[str, Any] = {"ks": {}, "methods": []}
     samples = {}
@@ -105,7 +114,7 @@ def _templates(plan: Plan) -> dict[str, Any]:
         if method in REFERENCES or method in plan.judged or method == "combined-events":
             template = plan.template(method, s_over_b, 0)
             sample = read_template(template.folder)
-            against = events.background.take(division.data) if method in REFERENCES else truth
+            against = background.take(division.data) if method in REFERENCES else truth
             if method != "supervised":
                 found["ks"][method] = measures.ks_table(sample, against, toys=_KS_TOYS, seed=seed)
             if method not in REFERENCES:
@@ -131,7 +140,8 @@ def _ks_of_generators(plan: Plan, truth: Any, seed: int) -> dict[str, Any]:
 
 def _agreement(plan: Plan) -> dict[str, Any]:
     """Correlations and overlaps at each S/B, of the methods that are no combination and no supervised reference."""
-    methods = [m for m in plan.methods if m not in (*COMBINATIONS, "supervised", "idealised-half")]
+    left_out = (*COMBINATIONS, *plan.protocol.reduced, "supervised", "idealised-half")
+    methods = [m for m in plan.methods if m not in left_out]
     if len(methods) < 2:
         return {}
     protocol, found = plan.protocol, {}
@@ -152,7 +162,7 @@ def _sculpting(plan: Plan, results: Results) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for method in plan.methods:
         for s in plan.protocol.s_over_b:
-            if bent := results[method, s][0].get("sculpting"):
+            if bent := next((run["sculpting"] for run in results[method, s] if "sculpting" in run), None):
                 found.setdefault(f"{s:g}", {})[method] = bent
     return found
 

@@ -10,7 +10,7 @@ from typing import Any
 from resonaut import __version__
 from resonaut.analysis.resonant import measures, work
 from resonaut.analysis.resonant.costs import measured
-from resonaut.analysis.resonant.events import Division, Events, divide, load_events
+from resonaut.analysis.resonant.events import Division, Events, divide, load_events, only
 from resonaut.analysis.resonant.protocol import COMBINATIONS, REFERENCES, Protocol
 from resonaut.analysis.resonant.work import Scores
 from resonaut.analysis.rundir import Unit
@@ -64,10 +64,6 @@ class Plan:
         """Methods with a template that is made once and shared."""
         return tuple(m for m in self.methods if m not in (*REFERENCES, *COMBINATIONS) and work.is_shared(m))
 
-    def strengths(self, method: str) -> tuple[float, ...]:
-        """S/B at which a method is trained: the supervised reference does not see the data."""
-        return self.protocol.s_over_b[:1] if method == "supervised" else self.protocol.s_over_b
-
     def template(self, method: str, s_over_b: float, seed: int) -> TemplateUnit:
         """The template that a method uses in a repetition."""
         if method in REFERENCES:
@@ -78,12 +74,16 @@ class Plan:
 
     def scores(self, method: str, s_over_b: float, seed: int) -> ScoreUnit:
         """The scores of a method in a repetition."""
-        return ScoreUnit(self, method, self.strengths(method)[0] if method == "supervised" else s_over_b, seed)
+        return ScoreUnit(self, method, self.protocol.s_over_b[0] if method == "supervised" else s_over_b, seed)
+
+    def trainings(self, method: str) -> list[tuple[str, float, int]]:
+        """(method, S/B, repetition) of all trainings of a method."""
+        repetitions = range(self.protocol.repetitions(method))
+        return [(method, s, seed) for s in self.protocol.strengths(method) for seed in repetitions]
 
     def stages(self) -> list[tuple[str, list[AnyUnit]]]:
         """Units in an order in which each finds what it needs; those of one stage do not need each other."""
-        repetitions = range(self.protocol.seeds)
-        wanted = [(m, s, seed) for m in self.methods for s in self.strengths(m) for seed in repetitions]
+        wanted = [x for m in self.methods for x in self.trainings(m)]
         direct = [x for x in wanted if x[0] not in COMBINATIONS]
         needed = [x for x in direct if x[0] in (*REFERENCES, *self.templated)]
         mixed = [x for x in wanted if x[0] == "combined-events"]
@@ -172,7 +172,7 @@ class TemplateUnit:
         if self.method.startswith("truth"):
             rows = divide(plan.events, protocol, 0.0, self.generator).truth
             rows = rows[: len(rows) // 2] if self.method == "truth-half" else rows
-            return work.make_truth(folder, plan.events.background.take(rows))
+            return work.make_truth(folder, only(plan.events.background.take(rows), protocol.features))
         division = divide(plan.events, protocol, *(self.strength or (0.0, 0)))
         sample = work.data_sample(plan.events, division, sidebands=True)
         return work.make_method_template(folder, self.method, sample, protocol, seed)
@@ -260,8 +260,8 @@ class ScoreUnit:
         if self.template is not None:
             scorer = work.with_template(self.template.folder, protocol, limited=not truth)
         else:
-            options = {**work.classifier_of(self.method, protocol), **protocol.options.get(self.method, {})}
-            scorer = make_scorer(self.method, features=protocol.features, **options)
+            own = {"features": protocol.features, **protocol.options.get(self.method, {})}
+            scorer = make_scorer(self.method, **work.classifier_of(self.method, protocol), **own)
         sample = work.data_sample(plan.events, division, sidebands=self.template is None)
         return work.cross_fitted(
             scorer, sample, plan.events, division, protocol, seed, method=self.method, outside=self._bends, truth=truth

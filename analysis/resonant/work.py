@@ -49,8 +49,8 @@ class Scores:
     ----------
     background, background_fold
         (b,) of all background events of the signal region, in the order of `Events.background`, and by which fold's scorer.
-    signal
-        (s,) of all signal events of the signal region, in the order of `Events.signal`.
+    signal, signal_fold
+        (s,) of all signal events of the signal region, in the order of `Events.signal`, and by which fold's scorer.
     template, template_weight
         (t,) of the template's events, by classifiers that did not see them; empty for methods without a template.
     outside, outside_fold
@@ -60,10 +60,38 @@ class Scores:
     background: FloatArray
     background_fold: IndexArray
     signal: FloatArray
+    signal_fold: IndexArray
     template: FloatArray
     template_weight: FloatArray
     outside: FloatArray
     outside_fold: IndexArray
+
+    def ranked(self) -> tuple[FloatArray, FloatArray]:
+        """Scores (b,), (s,) of background and signal that are comparable between folds.
+
+        Minus the fraction of the fold's background with a higher score: a cut then keeps the same fraction of each fold, as
+        `resonaut.models.select` does. Scorers of different folds have scales of their own; one raw threshold would take
+        most of its events from the fold with the longest tail.
+        """
+        ranks = np.empty(len(self.background)), np.empty(len(self.signal))
+        for number in np.unique(self.background_fold):
+            own = self.background_fold == number
+            ladder = np.sort(self.background[own])
+            mine = self.signal_fold == number
+            for place, values, rows in ((0, self.background, own), (1, self.signal, mine)):
+                above = len(ladder) - np.searchsorted(ladder, values[rows], side="right")
+                ranks[place][rows] = -above / len(ladder)
+        return ranks
+
+    def standardised(self, kind: str) -> FloatArray:
+        """Scores of "background" or "signal" in units of the spread of their fold's background around its mean."""
+        values, fold = getattr(self, kind), getattr(self, f"{kind}_fold")
+        found = np.zeros(len(values))
+        for number in np.unique(self.background_fold):
+            basis, rows = self.background[self.background_fold == number], fold == number
+            if basis.std() > 0:
+                found[rows] = (values[rows] - basis.mean()) / basis.std()
+        return found
 
     def save(self, path: Path) -> None:
         """Write as safetensors, in single precision."""
@@ -85,7 +113,7 @@ def in_features(method: str) -> bool:
 
 def classifier_of(method: str, protocol: Protocol) -> dict[str, Any]:
     """Options that give a method without a shared template the classifier of the benchmark, if it takes one."""
-    return classifier(protocol) if issubclass(scorer_class(method), TemplateScorer) else {}
+    return classifier(protocol) if "classifier_options" in inspect.signature(scorer_class(method)).parameters else {}
 
 
 def is_shared(method: str) -> bool:
@@ -206,6 +234,7 @@ def cross_fitted(
     beyond = ~inside & outside
     return Scores(
         background[inside], background_fold[inside], _by_fold(fit, events.signal, signal_fold, signal_inside)[signal_inside],
+        signal_fold[signal_inside],
         np.concatenate([part.scores for part in held]) if held else np.zeros(0),
         np.concatenate([part.weight for part in held]) if held else np.zeros(0),
         background[beyond], background_fold[beyond],
@@ -244,8 +273,9 @@ def mean_scores(members: Sequence[Scores]) -> Scores:
 
     first, empty = members[0], np.zeros(0)
     return Scores(
-        mean("background"), first.background_fold, mean("signal"), empty, empty, mean("outside"), first.outside_fold
-    )
+        mean("background"), first.background_fold, mean("signal"), first.signal_fold, empty, empty,
+        mean("outside"), first.outside_fold,
+    )  # fmt: skip
 
 
 def posterior(templates: dict[str, Path], truth: Sample, protocol: Protocol, seed: int) -> dict[str, dict[str, float]]:

@@ -52,11 +52,11 @@ class BackgroundTemplate(Configured, ABC):
         """Events as the classifier sees them; their features, where a subclass does not say otherwise."""
         return Sample(sample.require(self.features), self.features, sample.mass, sample.weight)
 
-    def companions(self, seed: Seed) -> Sample | None:
+    def companions(self, seed: Seed) -> Sample | None:  # noqa: ARG002  # for subclasses
         """Events that stand beside the data in the classifier's training, as `represent` gives them; usually none."""
         return None
 
-    def log_prob(self, sample: Sample) -> FloatArray:
+    def log_prob(self, sample: Sample) -> FloatArray:  # noqa: ARG002  # for subclasses
         """Log density (n,) of the background at each event's features given its mass, nats.
 
         Raises
@@ -88,7 +88,7 @@ class BackgroundTemplate(Configured, ABC):
         """JSON-able facts about the fit."""
         return {} if self.mass_ is None else self.mass_.facts()
 
-    def restore(self, tensors: Tensors, facts: dict[str, Any]) -> None:  # noqa: B027  # most have nothing to restore
+    def restore(self, tensors: Tensors, facts: dict[str, Any]) -> None:
         """Take back what `tensors` and `facts` gave, so that `represent` works again."""
 
 

@@ -84,7 +84,7 @@ class CathodeTemplate(FlowTemplate):
     def log_prob(self, sample: Sample) -> FloatArray:
         """Log density (n,) of background features given each event's mass, nats; -inf outside the support."""
         if not self.members_:
-            msg = f"template {self.name!r} has no density: call fit(sample, window); a saved scorer keeps draws only"
+            msg = f"template {self.name!r} is not fitted: call fit(sample, window); a saved scorer does not keep the density"
             raise ModelError(msg)
         return mixture_log_prob(self.members_, sample.require(self.features), sample.mass)
 

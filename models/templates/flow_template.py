@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.special import logsumexp
@@ -175,11 +175,6 @@ class MapTemplate(FlowTemplate):
         return {"flows": training_facts(base), "maps": training_facts(maps)}
 
 
-class _Flow(Protocol):
-    history_: Sequence[Sequence[float]]
-    clipped_: int
-
-
 def flow_options(options: Mapping[str, Any]) -> FlowOptions:
     """Flow options from a mapping, as a config has them.
 
@@ -240,7 +235,7 @@ def report(what: str) -> Callable[..., None]:
     return progress
 
 
-def training_facts(flows: Sequence[_Flow]) -> list[dict[str, Any]]:
+def training_facts(flows: Sequence[ConditionalFlow] | Sequence[TransportFlow]) -> list[dict[str, Any]]:
     """JSON-able facts about each flow: epochs, best validation loss in nats, events moved into its domain."""
     return [
         {

@@ -116,7 +116,7 @@ class MassModel:
         """Masses (events,) of background in the signal region, GeV."""
         rng = np.random.default_rng(seed)
         rungs = np.concatenate([[0.0], np.cumsum(self.content)])
-        return np.interp(rng.random(events) * rungs[-1], rungs, self.edges)
+        return np.asarray(np.interp(rng.random(events) * rungs[-1], rungs, self.edges), dtype=np.float64)
 
     def facts(self) -> dict[str, Any]:
         """JSON-able summary for a scorer's card."""

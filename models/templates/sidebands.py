@@ -76,7 +76,7 @@ class SidebandTemplate(BackgroundTemplate):
         )
         return self
 
-    def background(self, seed: int) -> Sample:
+    def background(self, seed: int) -> Sample:  # noqa: ARG002  # nothing is random here
         """The events of the sidebands."""
         self.yield_()
         assert self.events_ is not None
