@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from resonaut.models.templates.mass import MassModel
 from resonaut.stats import Window
 
 __all__ = (
+    "Drift",
     "clipped_ratio",
     "density_ratio",
     "effective_events",
@@ -102,6 +104,48 @@ def _scaled_to(mass: FloatArray, weight: FloatArray, edges: FloatArray, content:
     place = np.clip(np.searchsorted(edges, mass, side="right") - 1, 0, len(edges) - 2)
     found = np.bincount(place, weight, minlength=len(edges) - 1)
     return np.asarray(weight * np.divide(content, found, out=np.zeros_like(found), where=found > 0)[place])
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How features move with the mass: their mean and spread, linear between the masses of a grid.
+
+    The ratio of two densities at equal mass does not change when both are seen in coordinates that move with the mass.
+    A classifier that interpolates badly in the mass (trees) has then little to interpolate.
+
+    Parameters
+    ----------
+    mass
+        (k,) increasing, GeV.
+    mean, spread
+        (k, d) of the features there.
+    """
+
+    mass: FloatArray
+    mean: FloatArray
+    spread: FloatArray
+
+    @classmethod
+    def of(cls, events: Sample) -> Self:
+        """Drift of the features of some events, in bins of equal population."""
+        edges = _population_edges(events.mass)
+        place = np.searchsorted(edges, events.mass, side="right") - 1
+        rows = []
+        for number in np.flatnonzero(np.bincount(place, events.weight) > 0):
+            own = events.take(place == number)
+            mean = np.average(own.features, axis=0, weights=own.weight)
+            spread = np.sqrt(np.average((own.features - mean) ** 2, axis=0, weights=own.weight))
+            rows.append((np.average(own.mass, weights=own.weight), mean, spread))
+        mass, means, spreads = (np.array(part) for part in zip(*rows, strict=True))
+        return cls(mass, means, np.where(spreads > 0, spreads, 1.0))
+
+    def residuals(self, events: Sample) -> FloatArray:
+        """Features (n, d) as deviations from the mean at each event's mass, in units of the spread there."""
+        columns = []
+        for column, mean, spread in zip(events.features.T, self.mean.T, self.spread.T, strict=True):
+            at = (np.interp(events.mass, self.mass, values) for values in (mean, spread))
+            columns.append((column - next(at)) / next(at))
+        return np.column_stack(columns)
 
 
 def density_ratio(

@@ -18,6 +18,7 @@ from resonaut.models.templates.base import BackgroundTemplate, register_template
 from resonaut.models.templates.mass import MassModel
 from resonaut.models.templates.regions import checked_sidebands, outside_signal_region
 from resonaut.models.templates.reweight import (
+    Drift,
     clipped_ratio,
     density_ratio,
     effective_events,
@@ -110,15 +111,16 @@ class SaladTemplate(BackgroundTemplate):
         low, high = max(data.mass.min(), beside.mass.min()), min(data.mass.max(), beside.mass.max())
         data, beside = (part.take((part.mass >= low) & (part.mass <= high)) for part in (data, beside))
         beside = match_masses(beside, data, window)
+        drift = Drift.of(simulation)
         trained = density_ratio(
-            _with_mass(data),
-            _with_mass(beside),
+            _inputs(data, drift),
+            _inputs(beside, drift),
             (data.weight, beside.weight),
             self.classifier,
             self._options(len(data) + len(beside)),
             self.seed,
         )
-        self._apply(trained, simulation.take(window.in_signal_region(simulation.mass)))
+        self._apply(trained, drift, simulation.take(window.in_signal_region(simulation.mass)))
         self.facts_["outside_support"] = outside_support(data, beside)
         return self
 
@@ -128,9 +130,9 @@ class SaladTemplate(BackgroundTemplate):
             return self.classifier_options or {}
         return {**_NETWORK, "batch_size": int(np.clip(events // 200, *_BATCHES))}
 
-    def _apply(self, trained: TrainedClassifier, events: Sample) -> None:
+    def _apply(self, trained: TrainedClassifier, drift: Drift, events: Sample) -> None:
         """Weights for the simulation of the signal region, and facts about them."""
-        weight, clipped = clipped_ratio(log_ratio(trained, _with_mass(events)), self.largest_weight, self.name)
+        weight, clipped = clipped_ratio(log_ratio(trained, _inputs(events, drift)), self.largest_weight, self.name)
         model = self.mass_model
         self.events_ = follow_model(reweighted(events, events.weight * weight), model)
         self.facts_ = {
@@ -163,8 +165,8 @@ class SaladTemplate(BackgroundTemplate):
         self.facts_ = dict(facts)
 
 
-def _with_mass(events: Sample) -> FloatArray:
-    return np.column_stack([events.features, events.mass])
+def _inputs(events: Sample, drift: Drift) -> FloatArray:
+    return np.column_stack([drift.residuals(events), events.mass])
 
 
 @register("salad")
