@@ -72,7 +72,9 @@ def make_plan(files: dict[str, Path], out: Path, protocol: Protocol, methods: Se
     tables = event_tables(files, out / "events")
     content = tuple(file_digest(path) for path in tables.values())
     chosen = choose_methods(methods, list(files))
-    needed = {name: options for name, options in protocol.options.items() if name in chosen}  # theirs are the columns read
+    needed = {
+        name: options for name, options in protocol.options.items() if name in chosen
+    }  # theirs are the columns read
     protocol = replace(protocol, options=needed)
     plan = Plan(out, tuple(tables.items()), content, protocol, chosen)
     asked = [name for name in COMBINATIONS if name in chosen]

@@ -106,7 +106,7 @@ def test_a_second_run_computes_nothing(
 ) -> None:
     out, report = finished
     assert report.computed > 10
-    monkeypatch.setattr("resonaut.analysis.resonant.run._draw", lambda results, folder: None)  # the figures are there
+    monkeypatch.setattr("resonaut.analysis.resonant.run._draw", lambda *_: None)  # the figures are there
     assert run_benchmark(plan_of(folder, out)).computed == 0
 
 
