@@ -18,6 +18,9 @@ are independent. Two shortcuts were not taken:
 The price is size: a part has 1 / parts of the events. Simulation is the same in all runs, as it is in searches. Counts are whole
 numbers and the tests of small ones are conservative: p-values may lean to large ones. What must not be is too many small ones,
 which `ks_too_small` (one-sided Kolmogorov-Smirnov) tests.
+
+A method may run with several sets of options: what follows a slash is a label of yours ("cwola", "cwola/four features"), by
+which `--options` knows it. The committed result was made with `null_options.json` beside this script.
 """
 
 from __future__ import annotations
@@ -75,11 +78,16 @@ class Job:
         return Unit(self.folder, self.key)
 
 
+def scorer_of(method: str) -> str:
+    """Name of the scorer, without the label of its options."""
+    return method.split("/")[0]
+
+
 def quick_options(method: str) -> dict[str, Any]:
     """Small trees, and a small flow where the method's template takes options of one."""
     for options in ({**_SMALL_TREES, "template": {"flow": _SMALL_FLOW}}, _SMALL_TREES):
         try:
-            make_scorer(method, **options)
+            make_scorer(scorer_of(method), **options)
         except (ResonautError, TypeError):
             continue
         return options
@@ -137,7 +145,7 @@ def work(job: Job) -> Job:
         sample = part_of(sample_of(job.table, features), job.part, job.parts)
         if job.simulation is not None:
             sample = sample.with_simulation(sample_of(job.simulation, features))
-        crossfit = CrossFit(job.method, folds=5, seed=job.seed, features=features, **options)
+        crossfit = CrossFit(scorer_of(job.method), folds=5, seed=job.seed, features=features, **options)
         entries = entries_of(sample, crossfit.fit_score(sample, WINDOW))
         seconds = time.perf_counter() - started
         write_json(folder / "result.json", finite_or_none({"events": len(sample), "seconds": seconds, "cuts": entries}))
@@ -185,7 +193,7 @@ def jobs_of(arguments: argparse.Namespace) -> list[Job]:
     jobs = []
     for method in arguments.methods:
         options = given.get(method, quick_options(method) if arguments.quick else {})
-        needs = getattr(make_scorer(method, **options), "uses_simulation", False)
+        needs = getattr(make_scorer(scorer_of(method), **options), "uses_simulation", False)
         simulation = table_of(arguments.folder, "qcd_sim", arguments.cache) if needs else None
         content = [file_digest(path) for path in (data, simulation) if path is not None]
         for part in range(min(arguments.runs, arguments.parts)):
@@ -193,7 +201,7 @@ def jobs_of(arguments: argparse.Namespace) -> list[Job]:
             key = digest(
                 __version__, content, options, arguments.parts, part, seed, EDGES.tolist(), WINDOW.to_dict(), CUTS
             )
-            folder = arguments.cache / f"{method}-{part}of{arguments.parts}{'-quick' if arguments.quick else ''}"
+            folder = arguments.cache / f"{method.replace('/', '-')}-{part}of{arguments.parts}{'-quick' if arguments.quick else ''}"
             text = json.dumps(options)
             jobs.append(Job(data, simulation, folder, method, text, part, arguments.parts, seed, key))
     return jobs

@@ -14,6 +14,7 @@ from resonaut.analysis.plots.resonant_agreement import (
     draw_scores,
     draw_sculpting,
 )
+from resonaut.analysis.plots.resonant_card import draw_card
 from resonaut.analysis.plots.resonant_performance import (
     draw_auc_spread,
     draw_ratios,
@@ -54,6 +55,8 @@ def _figures(results: Mapping[str, Any]) -> Iterator[tuple[str, Drawn]]:
                 yield f"scores_{kind}_{percent}", draw_scores(results, key, kind)
     if len(results["agreement"]) > 1:
         yield "overlaps_scan", draw_overlaps_scan(results)
+    for method in results["methods"]:
+        yield f"card_{method}", draw_card(results, method)
     for key in results["sculpting"]:
         yield f"sculpting_{100 * float(key):g}", draw_sculpting(results, key)
 

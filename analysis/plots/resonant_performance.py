@@ -67,7 +67,11 @@ def draw_strength_scan(results: Mapping[str, Any]) -> Drawn:
                 strength = 100 * published["s_over_b_of_one"] * np.array(content["n_sig"])
                 panels[0].plot(strength, content["max_sic"], color=look(name)["color"], linestyle="--", linewidth=1.0)
         panels[0].plot([], [], color="0.3", linestyle="--", linewidth=1.0, label="published")
-        panels[0].legend(fontsize=9, ncols=2, loc="upper left", bbox_to_anchor=(0.0, 1.0))
+        found = [row["max_sic_10"]["median"] for rows in results["performance"].values() for row in rows]
+        panels[0].set_ylim(top=1.1 * max([value for value in found if value is not None], default=1.0))
+        panels[0].set_xlim(right=1.03 * 100 * max(results["protocol"]["s_over_b"]))
+        handles, labels = panels[0].get_legend_handles_labels()
+        panels[1].legend(handles, labels, fontsize=10, loc="upper left", bbox_to_anchor=(1.0, 1.0))
         panels[0].set_title(subtitle(results), loc="left", fontsize=12)
     numbers = {
         name: [{k: row[k] for k in ("s_over_b", *_PANELS)} for row in rows]
