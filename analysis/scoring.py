@@ -18,7 +18,7 @@ from resonaut.analysis.parallel import map_unordered
 from resonaut.analysis.progress import progress_bar
 from resonaut.analysis.rundir import RunDirectory, Unit
 from resonaut.analysis.seeds import seed_for
-from resonaut.errors import ConfigError, IncompleteError, InputError, ModelError
+from resonaut.errors import ConfigError, IncompleteError, InputError, ModelError, RegionError
 from resonaut.files import digest, read_json, write_json
 from resonaut.models import CrossFit, Sample, make_scorer, scorer_class, threshold
 from resonaut.models.templates import HeldOut
@@ -274,7 +274,7 @@ def _work(job: ScoreJob) -> str:
             return
         try:
             result = crossfit.fit_score(sample, job.window)
-        except ModelError as error:  # of this window, a template that cannot be made: the others go on
+        except (ModelError, RegionError) as error:  # of this window, a template that cannot be made: the others go on
             logger.warning("%s in %s: %s", job.method.title, job.folder.name, error)
             write_json(folder / "facts.json", {**facts, "skipped": str(error)})
             return

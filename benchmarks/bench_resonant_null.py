@@ -80,7 +80,7 @@ class Job:
 
 def scorer_of(method: str) -> str:
     """Name of the scorer, without the label of its options."""
-    return method.split("/")[0]
+    return method.split("/", maxsplit=1)[0]
 
 
 def quick_options(method: str) -> dict[str, Any]:
@@ -201,7 +201,10 @@ def jobs_of(arguments: argparse.Namespace) -> list[Job]:
             key = digest(
                 __version__, content, options, arguments.parts, part, seed, EDGES.tolist(), WINDOW.to_dict(), CUTS
             )
-            folder = arguments.cache / f"{method.replace('/', '-')}-{part}of{arguments.parts}{'-quick' if arguments.quick else ''}"
+            folder = (
+                arguments.cache
+                / f"{method.replace('/', '-')}-{part}of{arguments.parts}{'-quick' if arguments.quick else ''}"
+            )
             text = json.dumps(options)
             jobs.append(Job(data, simulation, folder, method, text, part, arguments.parts, seed, key))
     return jobs

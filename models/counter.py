@@ -7,9 +7,12 @@ and GPU. The hash is the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 201
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
-__all__ = ("bernoulli", "hashed", "keys", "permutations")
+from resonaut.models.sample import FloatArray
+
+__all__ = ("bernoulli", "hashed", "keys", "permutations", "row_uniform")
 
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # int64 holds the same bits as SplitMix64's unsigned constants
 _MIX_1 = 0xBF58476D1CE4E5B9 - 2**64
@@ -60,6 +63,16 @@ def bernoulli(key: torch.Tensor, rows: int, columns: int, probability: float) ->
     size = rows * columns
     draws = hashed(key, -(-size // 4)).view(torch.int16)[:, :size]
     return (draws < round(probability * 65536) - 32768).view(len(key), rows, columns)
+
+
+def row_uniform(values: FloatArray) -> FloatArray:
+    """Numbers (n, d) in (0, 1) that depend on the content of each row alone: noise that an event always gets again."""
+    bits = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float64)).view(torch.int64)
+    key = torch.zeros(len(bits), dtype=torch.int64)
+    for column in bits.unbind(dim=1):
+        key = _finalise(key + column + _GOLDEN)
+    drawn = hashed(key, bits.shape[1]).numpy().view(np.uint64) >> np.uint64(11)
+    return np.asarray((drawn + 0.5) / 2.0**53)
 
 
 def permutations(key: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:

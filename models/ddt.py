@@ -147,6 +147,8 @@ class DDT(BaseScorer):
         Name of the scorer to wrap.
     wrapped_options
         Its options.
+    features
+        Columns that it reads, where they are not among its options.
     reference
         Background that the map is learnt from: "outside" (all masses outside the signal region), "sidebands" (those of the
         window) or "simulation" (the sample's simulated background, at all masses).
@@ -186,6 +188,7 @@ class DDT(BaseScorer):
         wrapped: str = "cwola-trees",
         wrapped_options: Mapping[str, Any] | None = None,
         *,
+        features: Sequence[str] | None = None,
         reference: Literal["outside", "sidebands", "simulation"] = "outside",
         degree: int = 3,
         min_events: float = 100.0,
@@ -208,9 +211,16 @@ class DDT(BaseScorer):
         if getattr(scorer_class(wrapped), "uses_labels", False):
             msg = f"'ddt' is for searches and {wrapped!r} reads truth labels: wrap a scorer that does not"
             raise ConfigError(msg)
+        if features is not None:
+            self.wrapped_options["features"] = list(features)
         self.features = self._make(0).features
         self.inner_: Scorer | None = None
         self.map_: EfficiencyMap | None = None
+
+    @property
+    def uses_simulation(self) -> bool:
+        """Whether the wrapped scorer or the map needs simulated background beside the data."""
+        return self.reference == "simulation" or bool(getattr(self._make(0), "uses_simulation", False))
 
     def _make(self, seed: int) -> Scorer:
         """The wrapped scorer, unfitted, with this seed if it takes one."""

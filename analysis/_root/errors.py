@@ -15,6 +15,7 @@ __all__ = (
     "InputError",
     "MissingDependencyError",
     "ModelError",
+    "RegionError",
     "ResonautError",
     "unknown_name",
 )
@@ -26,6 +27,10 @@ class ResonautError(Exception):
 
 class InputError(ResonautError, ValueError):
     """Data that cannot be used: a missing branch, a truncated file, a NaN feature, an empty window."""
+
+
+class RegionError(InputError):
+    """A signal region or sideband with too few events to work with; other windows of a scan may have enough."""
 
 
 class ConfigError(ResonautError, ValueError):

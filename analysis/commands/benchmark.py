@@ -21,7 +21,7 @@ def _numbers(_context: click.Context, _parameter: click.Parameter, text: str | N
         return None
     try:
         parts = [part.strip() for part in text.split(",")]
-        return tuple(float(p[:-1]) / 100 if p.endswith("%") else float(p) for p in parts)
+        return tuple(float(f"{float(p[:-1]) / 100:.12g}") if p.endswith("%") else float(p) for p in parts)
     except ValueError:
         msg = f"{text!r}: expected numbers separated by commas, such as 0,0.3%,0.6%"
         raise click.BadParameter(msg) from None
@@ -35,7 +35,7 @@ def _names(_context: click.Context, _parameter: click.Parameter, text: str | Non
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Run directory.")
 @click.option("--size", type=click.Choice(["quick", "cpu", "gpu"]), default="cpu", show_default=True,
-              help="quick: do all parts work; cpu: about an hour; gpu: as published.")  # fmt: skip
+              help="quick: do all parts work; cpu: hours; gpu: as published.")  # fmt: skip
 @click.option("--data", default="qcd_data", show_default=True, help="File of the background that plays the data.")
 @click.option("--simulation", default="qcd_sim", show_default=True, help="File of simulated background; '' for none.")
 @click.option("--signal", default="sig_Zp3500_X500_Y100_2prong", show_default=True, help="File of the signal.")

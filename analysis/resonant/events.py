@@ -119,6 +119,11 @@ def load_events(tables: dict[str, Path], protocol: Protocol) -> Events:
 
     Where a table has labels, the background role takes its rows with label 0 and the signal role those with label 1: both may
     be one file.
+
+    Raises
+    ------
+    InputError
+        For labels that mix 0 or 1 with others, no event of the label that is wanted, or weights of data or signal.
     """
     return _load(tuple(sorted((role, str(path)) for role, path in tables.items())), protocol_key(protocol))
 
@@ -137,6 +142,9 @@ def _load(
     samples: dict[str, Sample] = {}
     for role, path in tables:
         sample = _read(path, features, 1 if role == "signal" else 0, shift)
+        if role != "simulation" and (others := np.count_nonzero(sample.weight != 1)):
+            msg = f"{others} events of {path} have a weight other than 1: {role} of a benchmark counts events; leave weights out"
+            raise InputError(msg)
         inside = np.flatnonzero((sample.mass >= low) & (sample.mass < high))
         if most is not None and role != "signal" and len(inside) > most:
             inside = np.sort(np.random.default_rng(seed_for(seed, "subset", role)).permutation(inside)[:most])
@@ -150,7 +158,11 @@ def _read(path: str, features: Sequence[str], label: int, shift: float) -> Sampl
     optional = [name for name in ("weight", "label") if name in present]
     table = read_table(path, columns=[*features, "mjj", *optional])
     columns = {name: np.asarray(table[name], dtype=np.float64) for name in table.fields}
-    if labelled and np.isin(columns["label"], (0, 1)).all():
+    known = labelled and bool(np.isin(columns["label"], (0, 1)).any())
+    if known:
+        if others := np.count_nonzero(~np.isin(columns["label"], (0, 1))):
+            msg = f"{others} events of {path} have labels other than 0 (background) and 1 (signal): leave them out"
+            raise InputError(msg)
         chosen = columns["label"] == label
         if not chosen.any():
             msg = f"{path} has no event with label {label}: give a file with such events, or one without labels"
@@ -172,13 +184,15 @@ def divide(events: Events, protocol: Protocol, s_over_b: float, seed: int) -> Di
     data, truth = np.split(rows, [round(protocol.data_fraction * len(rows))])
     inside = window.in_signal_region(events.signal.mass)
     wanted = round(s_over_b * len(data))
-    order = rng.permutation(len(events.signal)) if protocol.everywhere else rng.permutation(np.flatnonzero(inside))
-    place = int(np.searchsorted(np.cumsum(inside[order]), wanted)) + 1 if wanted else 0
     if wanted >= inside.sum():
         msg = f"S/B = {s_over_b:g} needs {wanted} signal events in {window}, there are {inside.sum()}: use more or less"
         raise InputError(msg)
-    injected, rest = order[:place], order[place:]
-    return Division(np.sort(data), np.sort(truth), np.sort(injected), np.sort(rest[inside[rest]]))
+    injected, spare = np.split(rng.permutation(np.flatnonzero(inside)), [wanted])
+    if protocol.everywhere:  # the sidebands hold all background, not the data's part of it alone
+        outside = rng.permutation(np.flatnonzero(~inside))
+        beside = round(wanted * len(outside) / inside.sum() / protocol.data_fraction)
+        injected = np.concatenate([injected, outside[:beside]])
+    return Division(np.sort(data), np.sort(truth), np.sort(injected), np.sort(spare))
 
 
 def joined(*parts: Sample) -> Sample:

@@ -45,6 +45,7 @@ FLOORS = (10, 30)
 CUTS = (0.1, 0.01)
 """Fractions of the signal region whose efficiency against the mass is tested."""
 REJECTION = 1e-3
+_MASSES = (2800.0, 5500.0)  # of the efficiency, GeV: above the turn-on
 _MASS_BINS = 40
 _MARGINAL_BINS = 40
 _SCATTER = 1500
@@ -78,13 +79,13 @@ def template_auc(scores: Scores, data: FloatArray) -> float | None:
 
 
 def sculpting(scores: Scores, events: Events, protocol: Protocol) -> dict[str, Any]:
-    """Efficiency against the mass, over the range of the mass fit, of cuts set in the signal region."""
+    """Efficiency against the mass, above the turn-on, of cuts set in the signal region."""
     mass = events.background.mass
     inside = protocol.window.in_signal_region(mass)
     values, fold = np.empty(len(mass)), np.empty(len(mass), dtype=np.int64)
     values[inside], values[~inside] = scores.background, scores.outside
     fold[inside], fold[~inside] = scores.background_fold, scores.outside_fold
-    edges = log_edges(*protocol.fit_range, _MASS_BINS)
+    edges = log_edges(*_MASSES, _MASS_BINS)
     found = {}
     for cut, passing in select(values, fold, CUTS, reference=inside).items():
         found[f"{cut:g}"] = flatness(mass, passing, edges).to_dict()
@@ -138,7 +139,7 @@ def agreement(scores: Mapping[str, Sequence[Scores]], seed: int) -> dict[str, An
     for kind in ("background", "signal"):
         columns = list(zip(*scores.values(), strict=True))
         standard = [[s.standardised(kind) for s in column] for column in columns]
-        ranks = [[s.ranked()[kind == "signal"] for s in column] for column in columns]
+        ranks = [[s.ordered(kind).astype(np.float64) for s in column] for column in columns]
         matrices = np.stack([score_correlation(values) for values in standard])
         overlaps = {"&".join(pair): _overlaps(ranks, [names.index(n) for n in pair], seed) for pair in _groups(names)}
         rows = np.random.default_rng(seed).permutation(len(ranks[0][0]))[:_SCATTER]

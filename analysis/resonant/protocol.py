@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -34,8 +35,6 @@ class Protocol:
         Columns that all methods read.
     window
         Signal region and the masses from which densities are learnt, GeV.
-    fit_range
-        (low, high) of the fits of the mass spectrum, GeV: above the turn-on.
     s_over_b
         Injected signal over background in the signal region of the data.
     data_fraction
@@ -44,7 +43,8 @@ class Protocol:
         Repetitions; number s takes the template with generator seed s modulo `generator_seeds`.
     fixed_events
         True: all seeds share one division of the events and one injected signal, as published, and bands show the training
-        alone. False: events are drawn anew, and bands show what another experiment would have seen.
+        alone. False: each draws its data from the signal region's background and its signal anew; sidebands, simulation and, with
+        one generator seed, the templates stay the same, so that bands are narrower than between independent experiments.
     everywhere
         True: signal is injected at all masses, as in a search, and templates are made for each strength and seed. False:
         in the signal region alone, as published.
@@ -57,7 +57,8 @@ class Protocol:
     options
         Method -> options of its scorer, beyond classifier and seed; `features`, where it needs others than all the rest.
     reduced
-        Method -> (S/B values, repetitions) of methods that cost too much to be run as often as the others.
+        Method -> (S/B values, repetitions) of methods that cost too much to be run as often as the others. The middle one of
+        `s_over_b` where none of the values is among them.
     sidebands
         Method -> (low, high) of its own sidebands, GeV, where they are not the window's.
     combined
@@ -76,7 +77,6 @@ class Protocol:
 
     features: tuple[str, ...] = RESONANT_FEATURES
     window: Window = Window(3300.0, 3700.0, 2500.0, 5500.0)  # noqa: RUF009  # frozen
-    fit_range: tuple[float, float] = (2800.0, 5500.0)
     s_over_b: tuple[float, ...] = (0.0, 0.003, 0.0047, 0.0062, 0.0093, 0.013)
     data_fraction: float = 0.6
     seeds: int = 3
@@ -126,7 +126,8 @@ class Protocol:
         if method == "supervised":
             return self.s_over_b[:1]
         chosen = self.reduced.get(method, (self.s_over_b, 0))[0]
-        return tuple(s for s in self.s_over_b if s in chosen)
+        found = tuple(s for s in self.s_over_b if any(math.isclose(s, other) for other in chosen))
+        return found or self.s_over_b[len(self.s_over_b) // 2 :][:1]
 
     def repetitions(self, method: str) -> int:
         """How often a method is trained at each S/B."""
@@ -152,6 +153,7 @@ def _options(flow: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {name: {"template": dict(_FIT)} for name in ("cwola", "sa-cwola", "salad")}
     for name in ("cathode", "lacathode", "anode", *_CARRIED):
         found[name] = {"template": {**_FIT, "flow": dict(flow)}}
+    found["anode"]["per_fold"] = False  # figures of merit of the signal region alone
     for name in _CARRIED:
         found[name]["template"]["transport"] = dict(flow)
     found["curtains"]["template"]["sidebands"] = [2700.0, 4500.0]
@@ -161,6 +163,10 @@ def _options(flow: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 _TINY_FLOW = {"layers": 2, "hidden": 32, "epochs": 4, "batch_size": 1024}
 _PAPER_FLOW = {"layers": 8, "hidden": 128, "epochs": 100, "patience": 20, "batch_size": 1024, "average_epochs": 10}
 _TREES = {"members": 8, "max_features": 1.0}
+_CLASSIFIERS: dict[str, dict[str, Any]] = {
+    "trees": _TREES, "network": {"members": 4, "batch_size": 1024, "learning_rate": 5e-3}
+}  # fmt: skip
+"""Options of a classifier that is not the size's own."""
 
 SIZES: dict[str, Protocol] = {
     "quick": Protocol(
@@ -197,6 +203,9 @@ def make_protocol(size: str, **changes: Any) -> Protocol:
     if size not in SIZES:
         raise ConfigError(unknown_name("size", size, SIZES))
     given = {name: value for name, value in changes.items() if value is not None}
+    classifier = given.get("classifier", SIZES[size].classifier)
+    if classifier != SIZES[size].classifier:  # options are those of another class
+        given.setdefault("classifier_options", _CLASSIFIERS.get(classifier, {}))
     for name in given:
         if name not in Protocol.__dataclass_fields__:
             raise ConfigError(unknown_name("setting of a benchmark", name, Protocol.__dataclass_fields__))

@@ -28,7 +28,8 @@ PUBLISHED: dict[str, Any] = {
         },
     },
     "max_sic": {
-        "source": "arXiv:2307.11157, figure 13 and its public code (LHC Olympics); 1500 signal events are S/B = 0.93 %",
+        "source": "arXiv:2307.11157, figure 13 and its public code (LHC Olympics); 1500 signal events are S/B = 0.93 %; the "
+        "combinations are of CATHODE, CURTAINs and FETA",
         "s_over_b_of_one": 0.0093 / 1500,
         "values": {
             "feta": {"n_sig": [300, 500, 750, 1000, 1200, 1500], "max_sic": [1.23, 1.96, 9.85, 13.80, 15.05, 15.66]},

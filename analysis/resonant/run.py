@@ -75,7 +75,9 @@ def make_plan(files: dict[str, Path], out: Path, protocol: Protocol, methods: Se
     needed = {
         name: options for name, options in protocol.options.items() if name in chosen
     }  # theirs are the columns read
-    protocol = replace(protocol, options=needed)
+    # whoever names a method wants all of it
+    reduced = {name: share for name, share in protocol.reduced.items() if name not in methods}
+    protocol = replace(protocol, options=needed, reduced=reduced)
     plan = Plan(out, tuple(tables.items()), content, protocol, chosen)
     asked = [name for name in COMBINATIONS if name in chosen]
     if len(plan.mixed) < 2 and asked:

@@ -42,17 +42,28 @@ def _preamble(results: Mapping[str, Any]) -> str:
     protocol, events = results["protocol"], results["events"]
     window = protocol["window"]
     shifted = f", both masses shifted by {protocol['shift']:g} mJJ" if protocol["shift"] else ""
-    spread = "training alone" if protocol["fixed_events"] else "other events, other injected signal, other training"
+    spread = (
+        "training alone"
+        if protocol["fixed_events"]
+        else "other data and truth, other injected signal, other classifiers"
+    )
     parts = (
         f"Signal region {window['low']:.0f}-{window['high']:.0f} GeV: {events['background_in_signal_region']} background ",
         f"events, {events['data']} of them play the data and {events['truth']} the truth (template of the idealised ",
         f"detector); {events['signal_in_signal_region']} signal events.\n",
         f"Features: {', '.join(protocol['features'])}{shifted}. Classifier: {protocol['classifier']}, ",
-        f"{protocol['folds']} folds.\nRepetitions: {protocol['seeds']} ({spread}), trainings of each template: ",
+        f"{protocol['folds']} folds.\nRepetitions: {protocol['seeds']} ({spread}{_fewer(results)}), trainings of each template: ",
         f"{protocol['generator_seeds']}. Medians with 68 % intervals over the repetitions; in brackets in the heads of the ",
         "columns, injected signal events.",
     )
     return "".join(parts)
+
+
+def _fewer(results: Mapping[str, Any]) -> str:
+    """Which methods were run less often."""
+    runs = {name: max(row["runs"] for row in rows) for name, rows in results["performance"].items()}
+    fewer = [f"{name} {count}" for name, count in runs.items() if count < results["protocol"]["seeds"]]
+    return f"; fewer of {', '.join(fewer)}" if fewer else ""
 
 
 def _table(header: Row, rows: Sequence[Row]) -> str:

@@ -171,8 +171,9 @@ class TemplateUnit:
             return work.make_combination(folder, [member.folder for member in self.members], protocol, seed)
         if self.method.startswith("truth"):
             rows = divide(plan.events, protocol, 0.0, self.generator).truth
-            rows = rows[: len(rows) // 2] if self.method == "truth-half" else rows
-            return work.make_truth(folder, only(plan.events.background.take(rows), protocol.features))
+            rows = rows[::2] if self.method == "truth-half" else rows
+            truth = only(plan.events.background.take(rows), protocol.features)
+            return work.make_truth(folder, truth, protocol.window)
         division = divide(plan.events, protocol, *(self.strength or (0.0, 0)))
         sample = work.data_sample(plan.events, division, sidebands=True)
         return work.make_method_template(folder, self.method, sample, protocol, seed)

@@ -22,6 +22,7 @@ from resonaut.models.sample import FloatArray, IndexArray
 from resonaut.models.storage import read_card, read_tensors
 from resonaut.models.templates import BackgroundTemplate, MassModel, TemplateScorer, make_template
 from resonaut.models.templates.given import GivenTemplate, store_template
+from resonaut.stats import Window
 
 __all__ = (
     "Scores",
@@ -83,6 +84,16 @@ class Scores:
                 ranks[place][rows] = -above / len(ladder)
         return ranks
 
+    def ordered(self, kind: str) -> IndexArray:
+        """Place (n,) of each event of "background" or "signal" in the order of `ranked`; ties by the standardised score.
+
+        All signal above the highest background of its fold ties in `ranked`.
+        """
+        values = self.ranked()[kind == "signal"]
+        places = np.empty(len(values), dtype=np.int64)
+        places[np.lexsort((self.standardised(kind), values))] = np.arange(len(values))
+        return places
+
     def standardised(self, kind: str) -> FloatArray:
         """Scores of "background" or "signal" in units of the spread of their fold's background around its mean."""
         values, fold = getattr(self, kind), getattr(self, f"{kind}_fold")
@@ -117,12 +128,15 @@ def classifier_of(method: str, protocol: Protocol) -> dict[str, Any]:
 
 
 def is_shared(method: str) -> bool:
-    """Whether the method's template can be made once: it learns from the sidebands alone and is no set of data events."""
+    """Whether the method's template can be made once: it learns from the sidebands alone and is no set of data events.
+
+    One template for all folds would bend a fit of the selected sidebands; figures of merit of the signal region do not see them.
+    """
     cls = scorer_class(method)
     if not issubclass(cls, TemplateScorer):
         return False
     template = cls.template_class
-    return template.per_fold is False and template.companions is BackgroundTemplate.companions
+    return template.made_of_events is False and template.companions is BackgroundTemplate.companions
 
 
 def make_method_template(folder: Path, method: str, sample: Sample, protocol: Protocol, seed: int) -> dict[str, Any]:
@@ -143,10 +157,10 @@ def make_method_template(folder: Path, method: str, sample: Sample, protocol: Pr
     return {"events": len(events), "facts": template.facts()}
 
 
-def make_truth(folder: Path, sample: Sample) -> dict[str, Any]:
+def make_truth(folder: Path, sample: Sample, window: Window) -> dict[str, Any]:
     """Store true background as a template."""
     total = float(sample.weight.sum())
-    ends = np.array([sample.mass.min(), np.nextafter(sample.mass.max(), np.inf)])
+    ends = np.array([window.low, window.high])
     store_template(folder, sample, MassModel(ends, np.array([total]), total, total**0.5, 1.0))
     return {"events": len(sample)}
 

@@ -98,9 +98,10 @@ class TrainingSet:
         return chosen
 
     def weights(self, rows: IndexArray) -> FloatArray:
-        """Weights of some events, mean 1: sums of event weights differ by orders of magnitude between samples."""
-        weight = self.weight[rows]
-        return np.asarray(weight / weight.mean(), dtype=np.float64)
+        """Weights of some events, mean 1, both classes with the same sum, whatever the folds have taken from either."""
+        weight, target = self.weight[rows], self.target[rows].astype(int)
+        sums = np.bincount(target, weight, minlength=2)
+        return np.asarray(weight * (0.5 * len(rows) / sums)[target], dtype=np.float64)
 
 
 class TrainedClassifier(ABC):
@@ -197,8 +198,9 @@ class Classifier(ABC):
         target
             (n,) True for the class whose probability is wanted (data of the signal region, say).
         weight
-            (n,) weights >= 0. **The caller gives both classes the same total**: then the probability is that of equally
-            frequent classes, and p / (1 - p) the ratio of the densities. Events of weight 0 are left out.
+            (n,) weights >= 0, relative to others of the same class: each training gives both classes the same total, so that the
+            probability is that of equally frequent classes, and p / (1 - p) the ratio of the densities. Events of weight 0 are
+            left out.
         fold
             (n,) training number k does not see events whose fold is k, neither to learn nor to validate; it sees those
             of fold -1 always.
@@ -220,8 +222,8 @@ class Classifier(ABC):
 
         Notes
         -----
-        Training k depends on its seed and on the events that it may see, and on nothing else: the folds can be trained
-        together or apart. Each sets a part of its events aside to decide when to stop.
+        Training k depends on its seed and on the events that it may see (networks: and on the number of steps in an epoch, that of
+        the largest fold): the folds can be trained together or apart. Each sets a part of its events aside to decide when to stop.
         """
         events = TrainingSet(
             np.ascontiguousarray(matrix, dtype=np.float64),

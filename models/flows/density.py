@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from resonaut.errors import ConfigError, ModelError
 from resonaut.models.flows.fitted import FittedFlow, integer_seed, under
 from resonaut.models.flows.options import FlowOptions
-from resonaut.models.flows.preprocessing import Preprocessing, Standardised, as_matrix
+from resonaut.models.flows.preprocessing import Preprocessing, Standardised, as_matrix, whole_columns
 from resonaut.models.flows.training import FlowData, Progress, checked_weight, split, train_flow
 from resonaut.models.flows.transforms import standard_normal
 from resonaut.models.sample import FloatArray
@@ -25,6 +25,9 @@ _DEFAULT = FlowOptions()
 
 class ConditionalFlow(FittedFlow):
     """Density p(x given c) of features x for context c, learnt by maximum likelihood.
+
+    Features of whole numbers (multiplicities) are learnt with noise in (-0.5, 0.5) and drawn as whole numbers; their density at a
+    whole number is then its probability.
 
     Parameters
     ----------
@@ -98,10 +101,14 @@ class ConditionalFlow(FittedFlow):
         x = as_matrix("features", features)
         c = as_matrix("context", context, rows=len(x))
         w = checked_weight(weight, len(x))
-        seeds = np.random.SeedSequence(self.seed).spawn(3)
+        seeds = np.random.SeedSequence(self.seed).spawn(4)
         rows, held_out = split(len(x), self.options, seeds[0])
         # the range is that of all events: one of the validation set beyond it would have no likelihood
-        self.preprocessing_ = Preprocessing.learn(x, self.options)
+        discrete = whole_columns(x)
+        if discrete.any():  # noise of the seed, not of the event: equal events must not have equal noise here
+            noise = np.random.default_rng(seeds[3]).uniform(-0.5, 0.5, x.shape)
+            x = np.where(discrete, x + noise, x)
+        self.preprocessing_ = Preprocessing.learn(x, self.options, discrete)
         self.context_ = Standardised.learn("context", c)
         columns = self.tensor(self.preprocessing_.to(x)[0]), self.tensor(self.context_.to(c))
         data = FlowData(columns, self.tensor(w))
@@ -166,7 +173,7 @@ class ConditionalFlow(FittedFlow):
         and counted in `clipped_`.
         """
         x, c = self._checked(features, context)
-        z, _ = self.preprocessing_.to(self.clip(x))
+        z, _ = self.preprocessing_.to(self.clip(self.preprocessing_.spread(x)))
         return self.apply(self.members_[0], z, self.context_.to(c), inverse=False)
 
     def coordinate_log_prob(self, z: torch.Tensor, context: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,11 +11,15 @@ from numpy.typing import ArrayLike
 from scipy.special import expit, log_expit, logit
 
 from resonaut.errors import InputError
+from resonaut.models.counter import row_uniform
 from resonaut.models.flows.options import FlowOptions
 from resonaut.models.sample import FloatArray, MaskArray
 from resonaut.models.storage import Tensors
 
-__all__ = ("Preprocessing", "Standardised", "as_matrix")
+__all__ = ("Preprocessing", "Standardised", "as_matrix", "whole_columns")
+
+logger = logging.getLogger(__name__)
+_MANY = 1000  # events, from which on repeated values are no chance
 
 
 def as_matrix(what: str, values: ArrayLike, columns: int | None = None, rows: int | None = None) -> FloatArray:
@@ -86,22 +91,27 @@ class Preprocessing:
         (d,) smallest and largest training values: where events beyond the range are put.
     standard
         What follows the logit (or stands alone).
+    discrete
+        (d,) features that are whole numbers: a flow sees them with noise (`spread`), what comes back is rounded.
     """
 
     def __init__(
-        self, low: FloatArray, high: FloatArray, least: FloatArray, most: FloatArray, standard: Standardised
-    ) -> None:
+        self, low: FloatArray, high: FloatArray, least: FloatArray, most: FloatArray, standard: Standardised,
+        discrete: MaskArray,
+    ) -> None:  # fmt: skip
         self.low, self.high, self.least, self.most, self.standard = low, high, least, most, standard
+        self.discrete = discrete
 
     @classmethod
-    def learn(cls, features: FloatArray, options: FlowOptions) -> Self:
-        """From training features (n, d).
+    def learn(cls, features: FloatArray, options: FlowOptions, discrete: MaskArray | None = None) -> Self:
+        """From training features (n, d), the discrete ones with their noise.
 
         Raises
         ------
         InputError
             If a feature is constant.
         """
+        discrete = np.zeros(features.shape[1], dtype=bool) if discrete is None else discrete
         least, most = features.min(axis=0), features.max(axis=0)
         if (least == most).any():
             which = np.flatnonzero(least == most).tolist()
@@ -109,10 +119,16 @@ class Preprocessing:
             raise InputError(msg)
         if options.preprocessing == "standard":
             beyond = np.full(len(least), np.inf)
-            return cls(-beyond, beyond, least, most, Standardised.learn("features", features))
+            return cls(-beyond, beyond, least, most, Standardised.learn("features", features), discrete)
         extra = options.margin * (most - least)
         low, high = least - extra, most + extra
-        return cls(low, high, least, most, Standardised.learn("features", _line(features, low, high)))
+        return cls(low, high, least, most, Standardised.learn("features", _line(features, low, high)), discrete)
+
+    def spread(self, features: FloatArray) -> FloatArray:
+        """Discrete features with noise in (-0.5, 0.5) that each event always gets again; the others as they are."""
+        if not self.discrete.any():
+            return features
+        return np.where(self.discrete, features + row_uniform(features) - 0.5, features)
 
     @property
     def bounded(self) -> bool:
@@ -139,25 +155,40 @@ class Preprocessing:
         return self.standard.to(line), np.asarray(slope.sum(axis=1))
 
     def back(self, values: FloatArray) -> FloatArray:
-        """Features (n, d) at the flow's coordinates: finite and inside the range."""
-        line = self.standard.back(values)
-        if not self.bounded:
-            return line
-        features = self.low + (self.high - self.low) * expit(line)
-        return np.asarray(np.clip(features, np.nextafter(self.low, self.high), np.nextafter(self.high, self.low)))
+        """Features (n, d) at the flow's coordinates: finite and inside the range, discrete ones as whole numbers."""
+        features = self.standard.back(values)
+        if self.bounded:
+            features = self.low + (self.high - self.low) * expit(features)
+            features = np.clip(features, np.nextafter(self.low, self.high), np.nextafter(self.high, self.low))
+        whole = np.clip(np.rint(features), np.ceil(self.least), np.floor(self.most))
+        return np.asarray(np.where(self.discrete, whole, features))
 
     def tensors(self) -> Tensors:
         """What was learnt."""
         return {
             "low": self.low, "high": self.high, "least": self.least, "most": self.most,
-            "shift": self.standard.shift, "scale": self.standard.scale,
+            "shift": self.standard.shift, "scale": self.standard.scale, "discrete": self.discrete.astype(np.float64),
         }  # fmt: skip
 
     @classmethod
     def restore(cls, tensors: Tensors) -> Self:
         """From what `tensors` gave."""
         standard = Standardised(tensors["shift"], tensors["scale"])
-        return cls(tensors["low"], tensors["high"], tensors["least"], tensors["most"], standard)
+        low, high, least, most = (tensors[name] for name in ("low", "high", "least", "most"))
+        return cls(low, high, least, most, standard, tensors["discrete"] > 0)
+
+
+def whole_columns(features: FloatArray) -> MaskArray:
+    """Columns (d,) of several whole numbers. Columns of few other values are told: a density cannot have their steps."""
+    whole = np.asarray(np.all(features == np.rint(features), axis=0) & (np.ptp(features, axis=0) > 0))
+    for column in np.flatnonzero(~whole):
+        count = len(np.unique(features[:, column]))
+        if len(features) >= _MANY and count < len(features) / 50:
+            logger.warning(
+                "feature %d takes only %d values in %d events: draws of a flow take others, and a classifier can tell",
+                column, count, len(features),
+            )  # fmt: skip
+    return whole
 
 
 def _line(features: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:

@@ -146,7 +146,7 @@ def build_transform(features: int, context_features: int, options: FlowOptions, 
     parts: list[Transform] = []
     order = torch.arange(features)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # the CPU's alone, which the fork brings back
         for place in range(options.layers):
             if place:
                 permutation = _permutation(features, reverse=place % 2 == 1)

@@ -105,7 +105,7 @@ class TransportFlow(FittedFlow):
         w = checked_weight(weight, len(x))
         seeds = np.random.SeedSequence(self.seed).spawn(3)
         rows, held_out = split(len(x), self.options, seeds[0])
-        z, _ = self.preprocessing_.to(self.clip(x))
+        z, _ = self.preprocessing_.to(self.clip(self.preprocessing_.spread(x)))
         data = FlowData((self.tensor(z), self.tensor(between)), self.tensor(w))
         training, validation = (data.take(torch.as_tensor(each, device=self.device)) for each in (rows, held_out))
         module = self.new_module(x.shape[1], between.shape[1], seeds[1])
@@ -161,7 +161,7 @@ class TransportFlow(FittedFlow):
     def _moved(self, features: ArrayLike, source: ArrayLike, target: ArrayLike, *, inverse: bool) -> FloatArray:
         self.require_fitted()
         x, between = self._checked(features, source, target)
-        z, _ = self.preprocessing_.to(self.clip(x))
+        z, _ = self.preprocessing_.to(self.clip(self.preprocessing_.spread(x)))
         return self.preprocessing_.back(self.apply(self.members_[0], z, between, inverse=inverse))
 
     def _checked(self, features: ArrayLike, source: ArrayLike, target: ArrayLike) -> tuple[FloatArray, FloatArray]:

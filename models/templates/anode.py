@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from resonaut.errors import ConfigError, InputError
+from resonaut.errors import ConfigError, RegionError
 from resonaut.models.base import BaseScorer, feature_names, require_positive
 from resonaut.models.flows import ConditionalFlow
 from resonaut.models.folds import assign_folds
@@ -52,14 +52,15 @@ class Anode(BaseScorer):
         Options of the flow in the signal region (fields of `FlowOptions`); those of the other density where not given.
     ensemble
         Number of flows in the signal region.
+    per_fold
+        As in `TemplateScorer`, of the density outside the signal region; that in it is learnt for each fold anyway.
     seed
         Equal seeds give equal scores, bit for bit on one device.
 
     Notes
     -----
-    Inside `CrossFit` the density outside the signal region is learnt once, the density in it for each fold. Both are taken
-    at the mass of the event or, outside the signal region, at its nearest edge: no flow of the signal region is asked
-    about masses that it never saw.
+    Both densities are taken at the mass of the event or, outside the signal region, at its nearest edge: no flow of the
+    signal region is asked about masses that it never saw.
 
     Scores stay between -30 and 30; an event that neither density knows gets 0 and is counted in a warning.
     `held_out_` are draws of the density outside the signal region with their scores, for the direct background estimate.
@@ -81,12 +82,14 @@ class Anode(BaseScorer):
         template: Mapping[str, Any] | None = None,
         flow: Mapping[str, Any] | None = None,
         ensemble: int = 1,
+        per_fold: bool = True,
         seed: int = 0,
     ) -> None:
         self.features = feature_names(features)
         self.template = dict(template or {})
         self.flow = None if flow is None else dict(flow)
         self.ensemble = ensemble
+        self.per_fold = per_fold
         self.seed = seed
         require_positive(self.name, ensemble=ensemble)
         if reserved := {"features", "seed"}.intersection(self.template):
@@ -119,18 +122,23 @@ class Anode(BaseScorer):
         inside = window.in_signal_region(sample.mass)
         if not inside.any():
             msg = f"the signal region {window} has no events: move the window"
-            raise InputError(msg)
+            raise RegionError(msg)
         template_seed, draw_seed, share_seed = spawn_seeds(seeds[0], 3)
-        template = self._template(template_seed).fit(sample, window)
-        background = template.background(draw_seed)
-        shares = assign_folds(background.mass, max(_PARTS, len(seeds)), share_seed)
+        apart = self.per_fold and bool(np.any(fold >= 0))
+        template = None if apart else self._template(template_seed).fit(sample, window)
         fitted = []
         for number, seed in enumerate(seeds):
             scorer = self.clone(seed=seed)
+            if apart:
+                template = self._template(template_seed).fit(sample.take(fold != number), window)
+            assert template is not None
             scorer._learn(sample.take(inside & (fold != number)), template, window)
-            own = background.take(shares == number)
-            scaled = own.weight * (template.yield_()[0] / own.weight.sum())
-            scorer.held_out_ = HeldOut(scorer.score(own), scaled, own.mass, template.yield_()[1])
+            background = template.background(draw_seed)
+            own = background.take(assign_folds(background.mass, max(_PARTS, len(seeds)), share_seed) == number)
+            whole = sample.weight.sum() / sample.weight[fold != number].sum() if apart else 1.0
+            total, error = (whole * each for each in template.yield_())
+            scaled = own.weight * (total / own.weight.sum())
+            scorer.held_out_ = HeldOut(scorer.score(own), scaled, own.mass, error)
             fitted.append(scorer)
         return fitted
 

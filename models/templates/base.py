@@ -32,9 +32,10 @@ class BackgroundTemplate(Configured, ABC):
     name: ClassVar[str] = ""
     uses_simulation: ClassVar[bool] = False
     """True where `fit` needs ``sample.simulation``."""
-    per_fold: ClassVar[bool] = False
-    """True where the template is made of data events themselves: it is then made anew for each fold, without the events
-    that the fold scores. A template that only learns a smooth density from the sidebands is made once."""
+    made_of_events: ClassVar[bool] = False
+    """True where the template is made of data events themselves: it must be made anew for each fold, without its events."""
+    learns_from_data: ClassVar[bool] = True
+    """False where `fit` takes nothing from the data but their yield: one template can then serve all folds."""
 
     features: tuple[str, ...]
     mass_: MassModel | None = None
@@ -53,7 +54,10 @@ class BackgroundTemplate(Configured, ABC):
         return Sample(sample.require(self.features), self.features, sample.mass, sample.weight)
 
     def companions(self, seed: Seed) -> Sample | None:  # noqa: ARG002  # for subclasses
-        """Events that stand beside the data in the classifier's training, as `represent` gives them; usually none."""
+        """Events that stand beside the data in the classifier's training, as `represent` gives them; usually none.
+
+        Their weights are relative to the data: a sum of 1 means as much weight as all data of the signal region.
+        """
         return None
 
     def log_prob(self, sample: Sample) -> FloatArray:  # noqa: ARG002  # for subclasses

@@ -11,7 +11,7 @@ import numpy as np
 
 from resonaut.errors import ConfigError, ModelError, unknown_name
 from resonaut.files import atomic_dir
-from resonaut.models.base import BaseScorer
+from resonaut.models.base import BaseScorer, feature_names
 from resonaut.models.protocol import Scorer
 from resonaut.models.registry import make_scorer, register, scorer_class
 from resonaut.models.sample import FloatArray, IndexArray, Sample
@@ -32,6 +32,9 @@ class ScoreCombination(BaseScorer):
     ----------
     members
         Scorers: names, or mappings ``{"name": ..., "options": {...}}``; two or more. One name may occur twice.
+    features
+        Columns to read, where not all that the members ask for are there: each reads those of its own that are named here,
+        or all of these if none is.
     scale
         What is averaged. "as-is": the scores themselves, as in the paper; every member must give probabilities. "tail":
         -ln of the fraction of the signal region's events that score higher, which brings scores of any kind to one scale.
@@ -53,10 +56,12 @@ class ScoreCombination(BaseScorer):
         self,
         members: Sequence[str | Mapping[str, Any]] = ("cathode", "curtains"),
         *,
+        features: Sequence[str] | None = None,
         scale: Scale = "as-is",
         seed: int = 0,
     ) -> None:
         self.members = [named_options(member, "score combination") for member in members]
+        self.features = () if features is None else feature_names(features)
         self.scale = scale
         self.seed = seed
         if len(self.members) < 2:
@@ -82,9 +87,12 @@ class ScoreCombination(BaseScorer):
                 msg = f"{cls.name!r} is trained on truth: a reference for benchmarks, no member of a score combination"
                 raise ConfigError(msg)
             scorer = make_scorer(member["name"], **options)
+            if self.features:
+                kept = [name for name in scorer.features if name in self.features]
+                options["features"] = kept or list(self.features)
             if "seed" in scorer.options:
-                scorer = make_scorer(member["name"], **options, seed=int(child.generate_state(1)[0]))
-            made.append(scorer)
+                options["seed"] = int(child.generate_state(1)[0])
+            made.append(make_scorer(member["name"], **options))
         return made
 
     @property

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from resonaut.errors import InputError
+from resonaut.errors import RegionError
 from resonaut.models.flows import ConditionalFlow, TransportFlow
 from resonaut.models.registry import register
 from resonaut.models.sample import FloatArray, Sample
@@ -71,7 +71,7 @@ class FetaTemplate(MapTemplate):
                 f"{np.count_nonzero(used)} simulated events in {low:.0f}-{high:.0f} GeV, {np.count_nonzero(inside)} of them "
                 f"in the signal region {self.window_}: {self.name!r} needs at least {_FEWEST}, at all masses of the data"
             )
-            raise InputError(msg)
+            raise RegionError(msg)
         return simulation.take(used)
 
     def _draw(self, member: Pair, mass: FloatArray, seed: int) -> FloatArray:

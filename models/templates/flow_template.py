@@ -236,7 +236,7 @@ def report(what: str) -> Callable[..., None]:
 
 
 def training_facts(flows: Sequence[ConditionalFlow] | Sequence[TransportFlow]) -> list[dict[str, Any]]:
-    """JSON-able facts about each flow: epochs, best validation loss in nats, events moved into its domain."""
+    """JSON-able facts about each flow: epochs, best validation loss in nats, training events moved into its domain."""
     return [
         {
             "epochs": len(flow.history_),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -81,6 +81,8 @@ class GivenTemplate(BackgroundTemplate):
         Not used: `background` has its own.
     """
 
+    learns_from_data: ClassVar[bool] = False
+
     def __init__(
         self,
         features: Sequence[str] = RESONANT_FEATURES,
@@ -99,9 +101,21 @@ class GivenTemplate(BackgroundTemplate):
         self.maker_: BackgroundTemplate | None = None
 
     def fit(self, sample: Sample, window: Window) -> GivenTemplate:
-        """Read the events; the data are not looked at."""
+        """Read the events; the data are not looked at.
+
+        Raises
+        ------
+        ConfigError
+            If the events were made for another signal region.
+        """
         del sample
         self._read()
+        low, high = self.mass_model.edges[[0, -1]]
+        if not np.allclose([low, high], [window.low, window.high], rtol=1e-6):
+            msg = (
+                f"the template in {self.folder} is for {low:.6g}-{high:.6g} GeV, not for the signal region of {window}"
+            )
+            raise ConfigError(msg)
         self.window_ = window
         return self
 

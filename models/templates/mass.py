@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from resonaut.errors import InputError, ModelError
+from resonaut.errors import InputError, ModelError, RegionError
 from resonaut.models.sample import FloatArray, Sample
 from resonaut.stats import Window, fit_background, log_edges, make_spectrum
 
@@ -79,7 +79,9 @@ class MassModel:
         Raises
         ------
         InputError
-            If the range does not reach beyond the signal region on both sides, or one side has fewer than 10 events.
+            If the range does not reach beyond the signal region on both sides.
+        RegionError
+            If one side has fewer than 10 events.
         ModelError
             If the fit fails.
         """
@@ -91,7 +93,7 @@ class MassModel:
             events = np.count_nonzero((sample.mass >= start) & (sample.mass < stop) & (sample.weight > 0))
             if events < _FEWEST:
                 msg = f"{events} events {side} the signal region {window} in {start:.0f}-{stop:.0f} GeV: too few to fit"
-                raise InputError(msg)
+                raise RegionError(msg)
         edges = _edges(low, window, high)
         weighted = bool(np.any(sample.weight != 1))
         spectrum = make_spectrum(sample.mass, edges, sample.weight if weighted else None)

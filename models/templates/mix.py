@@ -98,9 +98,14 @@ class MixTemplate(BackgroundTemplate):
         return any(member.uses_simulation for member in self.members_)
 
     @property
-    def per_fold(self) -> bool:  # type: ignore[override]
+    def made_of_events(self) -> bool:  # type: ignore[override]
         """Whether any member is made of data events themselves."""
-        return any(member.per_fold for member in self.members_)
+        return any(member.made_of_events for member in self.members_)
+
+    @property
+    def learns_from_data(self) -> bool:  # type: ignore[override]
+        """Whether any member takes more than the yield from the data."""
+        return any(member.learns_from_data for member in self.members_)
 
     def fit(self, sample: Sample, window: Window) -> MixTemplate:
         """Fit all members."""
@@ -116,14 +121,16 @@ class MixTemplate(BackgroundTemplate):
         return _together(parts, [part.weight * (share / part.weight.sum()) for part in parts])
 
     def companions(self, seed: int) -> Sample | None:
-        """Companions of all members, weighted as the members themselves."""
-        total = self.yield_()[0]
-        parts, weights = [], []
-        for member, own in zip(self.members_, self._seeds(seed), strict=True):
-            part = member.companions(own)
-            if part is not None:
-                parts.append(part)
-                weights.append(part.weight * (total / len(self.members_) / member.yield_()[0]))
+        """Companions of all members.
+
+        A member with companions of weight c relative to its data stands for c / (1 + c) of them and 1 / (1 + c) of data.
+        With equal parts of all members, their companions relative to the data are the ratio of the sums of both.
+        """
+        each = [member.companions(own) for member, own in zip(self.members_, self._seeds(seed), strict=True)]
+        ratios = [0.0 if part is None else float(part.weight.sum()) for part in each]
+        data = sum(1 / (1 + ratio) for ratio in ratios)
+        parts = [part for part in each if part is not None]
+        weights = [part.weight / ((1 + part.weight.sum()) * data) for part in parts]
         return _together(parts, weights) if parts else None
 
     def _seeds(self, seed: int) -> list[int]:

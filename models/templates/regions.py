@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from resonaut.errors import ConfigError, InputError
+from resonaut.errors import ConfigError, RegionError
 from resonaut.models.sample import Sample
 from resonaut.stats import Window
 
@@ -61,7 +61,7 @@ def outside_signal_region(sample: Sample, window: Window, sidebands: Sidebands =
 
     Raises
     ------
-    InputError
+    RegionError
         If one side has fewer than 100 events.
     """
     low, high = sideband_range(window, sidebands)
@@ -73,5 +73,5 @@ def outside_signal_region(sample: Sample, window: Window, sidebands: Sidebands =
                 f"{events} events {side} the signal region {window} in {low:.0f}-{high:.0f} GeV: at least {_FEWEST} are "
                 "needed on each side to interpolate; widen `sidebands` or give the whole sample"
             )
-            raise InputError(msg)
+            raise RegionError(msg)
     return sample.take(used & ~window.in_signal_region(sample.mass))

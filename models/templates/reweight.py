@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from resonaut.errors import InputError
+from resonaut.errors import RegionError
 from resonaut.models.classifiers import TrainedClassifier, make_classifier
 from resonaut.models.references import class_weights
 from resonaut.models.sample import FloatArray, MaskArray, Sample
@@ -48,7 +48,7 @@ def match_masses(events: Sample, reference: Sample, window: Window) -> Sample:
 
     Raises
     ------
-    InputError
+    RegionError
         If one side has no events.
     """
     weight = np.zeros(len(events))
@@ -60,7 +60,7 @@ def match_masses(events: Sample, reference: Sample, window: Window) -> Sample:
                 f"{np.count_nonzero(own)} events to weight and {len(other)} to follow {side} the signal region {window}: "
                 "both are needed on both sides; check the mass ranges of data and simulation"
             )
-            raise InputError(msg)
+            raise RegionError(msg)
         edges = _population_edges(events.mass[own])
         content = np.histogram(other.mass, edges, weights=other.weight)[0]
         weight[own] = _scaled_to(events.mass[own], events.weight[own], edges, content)
@@ -72,12 +72,12 @@ def follow_model(events: Sample, model: MassModel) -> Sample:
 
     Raises
     ------
-    InputError
+    RegionError
         If there are no events.
     """
     if not events.weight.sum() > 0:
         msg = f"no simulated events in the signal region {model.edges[0]:.0f}-{model.edges[-1]:.0f} GeV to weight"
-        raise InputError(msg)
+        raise RegionError(msg)
     edges = _population_edges(events.mass)
     edges[0], edges[-1] = model.edges[0], model.edges[-1]
     rungs = np.concatenate([[0.0], np.cumsum(model.content)])

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from resonaut.errors import InputError
+from resonaut.errors import RegionError
 from resonaut.models.base import require_positive
 from resonaut.models.classifiers import make_classifier
 from resonaut.models.inputs import RESONANT_FEATURES
@@ -86,7 +86,7 @@ class SACWoLaTemplate(SidebandTemplate):
         total = self.mass_model.total
         share = self.strength / (1 + self.strength)  # background() must sum to the yield
         inside = reweighted(inside, inside.weight * (share * total / inside.weight.sum()))
-        self.companions_ = reweighted(outside, outside.weight * (self.strength * total / outside.weight.sum()))
+        self.companions_ = reweighted(outside, outside.weight * (self.strength / outside.weight.sum()))
         self.events_ = _joined(reweighted(self.events_, self.events_.weight * (1 - share)), inside)
         return self
 
@@ -179,7 +179,7 @@ def simulated_regions(template: SidebandTemplate, sample: Sample, window: Window
 
     Raises
     ------
-    InputError
+    RegionError
         If a region has no simulated events.
     """
     given = sample.require_simulation(template.name)
@@ -192,7 +192,7 @@ def simulated_regions(template: SidebandTemplate, sample: Sample, window: Window
     for name, inside in masks.items():
         if not simulation.weight[inside].sum() > 0:
             msg = f"the simulation has no events in the {name} of {window}: {template.name!r} needs it in all three regions"
-            raise InputError(msg)
+            raise RegionError(msg)
     assert template.events_ is not None
     sidebands = simulation.take(masks["lower sideband"] | masks["upper sideband"])
     return (

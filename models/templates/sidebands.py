@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from resonaut.errors import InputError
+from resonaut.errors import RegionError
 from resonaut.models.base import feature_names
 from resonaut.models.inputs import RESONANT_FEATURES
 from resonaut.models.registry import register
@@ -41,7 +41,7 @@ class SidebandTemplate(BackgroundTemplate):
     Collins, Howe, Nachman, arXiv:1805.02664; the balance of the sidebands: arXiv:2104.02092, section 3.1.
     """
 
-    per_fold: ClassVar[bool] = True
+    made_of_events: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class SidebandTemplate(BackgroundTemplate):
             part = sample.take(inside)
             if not part.weight.sum() > 0:
                 msg = f"the {name} sideband of {window} has no events: widen it"
-                raise InputError(msg)
+                raise RegionError(msg)
             parts.append((part, part.weight * (0.5 * self.mass_.total / part.weight.sum())))
         self.events_ = Sample(
             np.concatenate([part.require(self.features) for part, _ in parts]),

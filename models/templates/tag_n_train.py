@@ -7,10 +7,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from resonaut.errors import ConfigError, InputError, unknown_name
+from resonaut.errors import ConfigError, RegionError, unknown_name
 from resonaut.models.autoencoder import Autoencoder
 from resonaut.models.base import BaseScorer, feature_names
 from resonaut.models.classifiers import TrainedClassifier, make_classifier, restore_classifier
+from resonaut.models.folds import assign_folds
 from resonaut.models.inputs import CWOLA_FEATURES, JET_MASSES
 from resonaut.models.registry import register
 from resonaut.models.sample import FloatArray, IndexArray, Sample
@@ -21,6 +22,7 @@ from resonaut.stats import Window
 __all__ = ("TagNTrain",)
 
 _AUTOENCODER: dict[str, Any] = {"members": 4, "hidden": 64, "latent": 2, "learning_rate": 1e-3}
+_INNER_FOLDS = 5
 
 
 @register("tag-n-train")
@@ -41,7 +43,8 @@ class TagNTrain(BaseScorer):
     signal_rich, background_rich
         Fractions of the signal region's events, the most and the least anomalous by the tag.
     rounds
-        Trainings. From the second on, the other jet's classifier is the tag instead of its autoencoder.
+        Trainings. From the second on, the other jet's classifier is the tag instead of its autoencoder: out of fold, since a
+        classifier knows its own training events' labels, which this jet has made.
     autoencoder
         Options of the tags: see `Autoencoder`. Small ones are the default, since a tag need not be good.
     classifier, classifier_options
@@ -137,14 +140,14 @@ class TagNTrain(BaseScorer):
 
         Raises
         ------
-        InputError
+        RegionError
             If it has no events.
         """
         window = self.require_window(window)
         inside = sample.take(window.in_signal_region(sample.mass))
         if not len(inside):
             msg = f"the signal region {window} has no events: move the window"
-            raise InputError(msg)
+            raise RegionError(msg)
         tag_seeds, train_seeds = (
             child.generate_state(2 * self.rounds) for child in np.random.SeedSequence(self.seed).spawn(2)
         )
@@ -157,8 +160,11 @@ class TagNTrain(BaseScorer):
         for number in range(self.rounds):
             seeds = train_seeds[2 * number :]
             # each jet is trained on the other one's tag
-            trained = [self._train(matrices[k], tags[1 - k], inside.weight, int(seeds[k])) for k in range(2)]
-            tags = [log_ratio(each, matrix) for each, matrix in zip(trained, matrices, strict=True)]
+            jets = [(matrices[k], tags[1 - k], int(seeds[k])) for k in range(2)]
+            if number == self.rounds - 1:
+                trained = [self._train(matrix, tag, inside.weight, seed) for matrix, tag, seed in jets]
+            else:
+                tags = [self._next_tag(matrix, tag, inside, seed) for matrix, tag, seed in jets]
         self.window_, self.trained_ = window, trained
         return self
 
@@ -166,6 +172,16 @@ class TagNTrain(BaseScorer):
         """How badly an autoencoder reconstructs one jet, (n,)."""
         jets = Sample(matrix, names, events.mass, events.weight)
         return Autoencoder(names, seed=seed, **{**_AUTOENCODER, **self.autoencoder}).fit(jets, None).score(jets)
+
+    def _next_tag(self, matrix: FloatArray, tag: FloatArray, events: Sample, seed: int) -> FloatArray:
+        """Log-odds (n,) of one jet, each event's by a classifier that did not see it."""
+        split, *own = np.random.SeedSequence(seed).spawn(1 + _INNER_FOLDS)
+        fold, found = assign_folds(events.mass, _INNER_FOLDS, split), np.empty(len(tag))
+        for number, child in enumerate(own):
+            seen = fold != number
+            trained = self._train(matrix[seen], tag[seen], events.weight[seen], int(child.generate_state(1)[0]))
+            found[~seen] = log_ratio(trained, matrix[~seen])
+        return found
 
     def _train(self, matrix: FloatArray, tag: FloatArray, weight: FloatArray, seed: int) -> TrainedClassifier:
         """Classifier of one jet between the events that the other jet's tag likes most and least."""

@@ -41,6 +41,7 @@ class TruthTemplate(BackgroundTemplate):
     """
 
     uses_simulation: ClassVar[bool] = True
+    learns_from_data: ClassVar[bool] = False
 
     def __init__(
         self,

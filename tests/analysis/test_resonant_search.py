@@ -114,7 +114,7 @@ def config_of(*methods: str, simulation: list[str] | None = None, **changes: Any
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inputs")
     table(folder / "data.parquet", 1, events=30_000, bump=250)
-    table(folder / "simulation.parquet", 2, events=20_000, weight=0.37)
+    table(folder / "simulation.parquet", 2, events=60_000, weight=0.37)
     return folder
 
 

@@ -82,7 +82,7 @@ def test_probability_is_that_of_the_likelihood_ratio(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["trees", "network"])
 def test_weights_move_the_optimum(name: str) -> None:
-    """Three times the weight of x > 0 in the target: the log-odds there rise by ln 3, elsewhere they stay."""
+    """Three times the weight of x > 0 in the target: the log-odds there rise by ln 3 against elsewhere; classes weigh the same."""
     matrix, target = gaussians(3)
     test, _ = gaussians(4, 6000)
     weight = np.where(target & (matrix[:, 0] > 0), 3.0, 1.0)
@@ -90,11 +90,21 @@ def test_weights_move_the_optimum(name: str) -> None:
         one_training(made(name), matrix, target, each).probability(test) for each in (np.ones(len(matrix)), weight)
     )
     moved = np.log(tilted / (1 - tilted)) - np.log(plain / (1 - plain))
-    assert moved[test[:, 0] > 0.3].mean() == pytest.approx(np.log(3), abs=0.12)
-    assert moved[test[:, 0] < -0.3].mean() == pytest.approx(0.0, abs=0.12)
+    rescaled = np.log(weight[target].mean())
+    assert moved[test[:, 0] > 0.3].mean() == pytest.approx(np.log(3) - rescaled, abs=0.12)
+    assert moved[test[:, 0] < -0.3].mean() == pytest.approx(-rescaled, abs=0.12)
     twice = one_training(made(name), matrix, target, np.where(target, 2.0, 1.0)).probability(test)
-    odds = np.log(twice / (1 - twice)) - np.log(plain / (1 - plain))
-    assert odds.mean() == pytest.approx(np.log(2), abs=0.08)  # why the caller balances the classes
+    np.testing.assert_allclose(twice, plain, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["trees", "network"])
+def test_classes_are_equal_whatever_a_fold_takes_from_either(name: str) -> None:
+    """The target loses half of its events to the fold, the rest none: without a difference to learn the mean stays 1/2."""
+    rng = np.random.default_rng(6)
+    target = np.arange(8000) < 4000
+    fold = np.where(target & (np.arange(8000) % 2 == 0), 0, -1)
+    (trained,) = made(name).train(rng.normal(size=(8000, 2)), target, np.ones(8000), fold, seeds=[1])
+    assert trained.probability(rng.normal(size=(4000, 2))).mean() == pytest.approx(0.5, abs=0.02)
 
 
 @pytest.mark.parametrize("name", ["trees", "network"])

@@ -274,7 +274,9 @@ def test_the_optimum_of_sa_cwola(strength: float, rest: float | None) -> None:
         return np.histogram(x, edges, weights=weight)[0] / weight.sum()
 
     signal_region, companions, background = inside(data), template.companions(0), template.background(0)
-    ratio = density(signal_region, companions) / density(background)
+    assert companions.weight.sum() == pytest.approx(strength)  # relative to the data
+    beside = Sample(companions.features, NAMES, companions.mass, companions.weight * len(signal_region))
+    ratio = density(signal_region, beside) / density(background)
     plain = make_template("sidebands", features=NAMES, mass_range=RANGE).fit(sample, WINDOW).background(0)
     r = density(signal_region) / density(plain)
     assert np.ptp(r) > 0.5
