@@ -10,10 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 from resonaut.analysis.cli import main
-from resonaut.analysis.resonant.events import find_files
+from resonaut.analysis.resonant.events import divide, find_files, load_events
+from resonaut.analysis.resonant.measures import agreement
 from resonaut.analysis.resonant.protocol import make_protocol
 from resonaut.analysis.resonant.run import make_plan, run_benchmark
-from resonaut.errors import ConfigError
+from resonaut.analysis.resonant.work import Scores
+from resonaut.errors import ConfigError, InputError
 from resonaut.files import read_json
 from resonaut.processors import write_table
 
@@ -108,6 +110,62 @@ def test_a_second_run_computes_nothing(
     assert report.computed > 10
     monkeypatch.setattr("resonaut.analysis.resonant.run._draw", lambda *_: None)  # the figures are there
     assert run_benchmark(plan_of(folder, out)).computed == 0
+
+
+def test_a_method_overlaps_with_itself_wholly() -> None:
+    """Signal above all background ties in efficiency: its order must not be that of chance."""
+    rng = np.random.default_rng(5)
+    size, empty = 5000, np.zeros(0)
+    scores = Scores(
+        rng.normal(size=size), rng.integers(0, 5, size), rng.normal(6.0, 2.0, size), rng.integers(0, 5, size),
+        empty, empty, empty, empty.astype(int),
+    )  # fmt: skip
+    found = agreement({"one": [scores], "same": [scores]}, seed=1)
+    for row in found["signal"]["overlap"]["one&same"]:
+        chance = row["fraction"]
+        assert row["median"] == pytest.approx(1 - chance, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label": np.arange(30_000) % 3}, "labels other than 0"),
+        ({"weight": np.full(30_000, 0.5)}, "weight other than 1"),
+    ],
+)
+def test_events_that_would_be_counted_wrongly_are_refused(
+    tmp_path: Path, folder: Path, change: dict[str, np.ndarray], message: str
+) -> None:
+    table = tmp_path / "data.parquet"
+    write_table(table, {**background(30_000, 1), **change}, {})
+    tables = {role: folder / f"{role}.parquet" for role in ROLES} | {"data": table}
+    with pytest.raises(InputError, match=message):
+        load_events(tables, make_protocol("quick", features=("x", "y"), options={}))
+
+
+def test_what_is_asked_for_is_what_is_run(folder: Path, tmp_path: Path) -> None:
+    found = make_protocol("cpu", classifier="network", s_over_b=(0.0, 0.004, 0.02))
+    assert "max_features" not in found.classifier_options
+    assert found.strengths("anode") == (0.004,)  # none of its own is among them
+    files = find_files(folder, ROLES)
+    named = make_plan(files, tmp_path, make_protocol("cpu", features=("x", "y"), seeds=4), ("idealised", "anode"))
+    assert len(named.trainings("anode")) == 4 * len(named.protocol.s_over_b)
+    arguments = ["benchmark", "resonant", str(folder), "--out", str(tmp_path), "--features", "x,y", "--dry-run"]
+    roles = [x for role in ROLES for x in (f"--{role}", role)]
+    result = CliRunner().invoke(main, [*arguments, *roles, "--methods", "cwola", "--s-over-b", "0.47%,0.0093"])
+    assert "S/B: 0.47 %, 0.93 %" in result.output, result.output
+
+
+def test_signal_at_all_masses_stands_beside_all_background(folder: Path) -> None:
+    protocol = make_protocol("quick", features=("x", "y"), everywhere=True, options={})
+    events = load_events({role: folder / f"{role}.parquet" for role in ROLES}, protocol)
+    division = divide(events, protocol, 0.05, 0)
+    inside = protocol.window.in_signal_region(events.signal.mass)
+    assert inside[division.injected].sum() == round(0.05 * len(division.data))
+    beside = np.count_nonzero(~inside[division.injected]) / inside[division.injected].sum()
+    assert beside == pytest.approx(
+        np.count_nonzero(~inside) / inside.sum() / protocol.data_fraction, rel=0.02, abs=0.02
+    )
 
 
 def test_a_combination_needs_members(folder: Path, tmp_path: Path) -> None:

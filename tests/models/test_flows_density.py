@@ -296,6 +296,36 @@ def test_a_loss_that_stays_infinite_is_an_error() -> None:
         train_flow(module, loss, data, data, FlowOptions.small(), seed=1)
 
 
+def test_whole_numbers_are_drawn_as_such_with_their_probabilities() -> None:
+    """A Poisson count whose mean follows the context, beside a Gaussian: draws, probabilities, latent coordinates."""
+    rng = np.random.default_rng(21)
+    c = rng.random((20_000, 1))
+    x = np.column_stack([rng.poisson(3.0 + 3.0 * c[:, 0]), rng.normal(c[:, 0])]).astype(float)
+    flow = ConditionalFlow(QUICK, seed=22, device="cpu").fit(x, c)
+    at = np.full((20_000, 1), 0.5)
+    drawn = flow.sample(at, 23)
+    np.testing.assert_array_equal(drawn[:, 0], np.rint(drawn[:, 0]))
+    expected = stats.poisson(4.5)
+    for count in range(1, 9):
+        assert np.mean(drawn[:, 0] == count) == pytest.approx(expected.pmf(count), abs=0.02)
+    points = np.column_stack([np.arange(2.0, 8.0), np.full(6, 0.5)])
+    found = np.exp(flow.log_prob(points, at[:6]))
+    np.testing.assert_allclose(found, expected.pmf(points[:, 0]) * stats.norm.pdf(0.0), rtol=0.15)
+    latent = flow.latent(x, c)
+    assert stats.kstest(latent[:, 0], "norm").statistic < 0.03
+    np.testing.assert_array_equal(flow.latent(x[::-1], c[::-1])[::-1], latent)  # noise belongs to the event
+    again = ConditionalFlow.restore(flow.tensors(), flow.facts(), "cpu")
+    np.testing.assert_array_equal(again.latent(x, c), latent)
+    np.testing.assert_array_equal(again.sample(at, 23), drawn)
+
+
+def test_few_other_values_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    x, c = TRUTH.draw(2000, seed=24)
+    with caplog.at_level(logging.WARNING):
+        ConditionalFlow(FlowOptions.small(epochs=1), device="cpu").fit(np.round(2 * x) / 2, c)
+    assert "values in 2000 events" in caplog.text
+
+
 def test_refused() -> None:
     x, c = TRUTH.draw(200, seed=1)
     flow = ConditionalFlow(FlowOptions.small(epochs=1), device="cpu")

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from resonaut.errors import ConfigError, InputError, ModelError
 from resonaut.models import CrossFit, Sample, auc, load_scorer, make_scorer
@@ -89,6 +90,8 @@ class Memory(Classifier):
 class Markers(BackgroundTemplate):
     """Each background event has a value of its own, which no data event has."""
 
+    learns_from_data = False
+
     def __init__(self, features: Sequence[str] = NAMES, *, seed: int = 0) -> None:
         self.features, self.seed = tuple(features), seed
 
@@ -159,20 +162,49 @@ def with_other_events(sample: Sample, rows: np.ndarray) -> Sample:
     return Sample(features, NAMES, sample.mass, label=label, simulation=sample.simulation)
 
 
-@pytest.mark.parametrize("name", ["salad", "cwola", "sa-cwola"])
+@pytest.mark.parametrize("name", ["cathode", "salad", "cwola", "sa-cwola"])
 def test_an_events_features_and_label_cannot_reach_its_own_score(name: str) -> None:
+    """At any mass: the sidebands that a fold's spectrum is fitted in have not made its template."""
     sample = data_events(6000, 44, signal=60).with_simulation(simulated_events(6000, 45))
     template: dict[str, Any] = {"mass_range": RANGE}
     if name == "salad":
         template["classifier"], template["classifier_options"] = "trees", FAST
+    if name == "cathode":
+        template["flow"] = {"layers": 2, "hidden": 16, "epochs": 2, "batch_size": 512}
     options = {"features": NAMES, "template": template, "classifier_options": FAST, "folds": 3, "seed": 1}
     fitted = CrossFit(name, **options).fit(sample, WINDOW)
     fold = fitted.fold_of(sample.mass)
-    mask = fold == 1 if name != "salad" else (fold == 1) & WINDOW.in_signal_region(sample.mass)
-    changed = CrossFit(name, **options).fit(with_other_events(sample, mask), WINDOW)
+    changed = CrossFit(name, **options).fit(with_other_events(sample, fold == 1), WINDOW)
     new = data_events(1000, 46)
     np.testing.assert_array_equal(changed.scorers[1].score(new), fitted.scorers[1].score(new))
     assert np.any(changed.scorers[0].score(new) != fitted.scorers[0].score(new))
+
+
+def test_one_template_for_all_folds_is_the_same_where_nothing_is_learnt_but_the_yield() -> None:
+    sample = data_events(6000, 49).with_simulation(data_events(6000, 50))
+    apart, shared = (
+        CrossFit(
+            "idealised-template",
+            features=NAMES,
+            template={"mass_range": RANGE},
+            classifier_options=FAST,
+            per_fold=per_fold,
+        ).fit_score(sample, WINDOW)
+        for per_fold in (True, False)
+    )
+    np.testing.assert_array_equal(apart.scores, shared.scores)
+
+
+def test_sa_cwola_cancels_however_much_of_the_signal_region_is_there() -> None:
+    """Simulation like the data, half of the signal region's data missing: the score knows nothing of the mass."""
+    sample = data_events(40_000, 51)
+    kept = ~WINDOW.in_signal_region(sample.mass) | (np.arange(len(sample)) % 2 == 0)
+    data = sample.take(kept).with_simulation(data_events(40_000, 52))
+    options = {"template": {"mass_range": RANGE}, "classifier_options": {"members": 2, "max_iter": 80}}
+    scorer = make_scorer("sa-cwola", features=NAMES, seed=1, **options).fit(data, WINDOW)
+    fresh = data_events(30_000, 53)
+    used = fresh.take((fresh.mass > WINDOW.sb_low) & (fresh.mass < WINDOW.sb_high))
+    assert float(auc(WINDOW.in_signal_region(used.mass), scorer.score(used))) == pytest.approx(0.5, abs=0.03)
 
 
 def test_saved_scorers_score_alike_and_keep_the_held_out_template(tmp_path: Path) -> None:
@@ -260,8 +292,8 @@ def test_a_mixture_has_equal_parts_and_the_yield() -> None:
 
 
 def test_a_mixture_takes_companions_along() -> None:
-    sample = data_events(6000, 57).with_simulation(simulated_events(6000, 58))
     """One of two members stands for half of its companions and for half of the data, the other for data alone: 1 to 3."""
+    sample = data_events(6000, 57).with_simulation(simulated_events(6000, 58))
     mix = make_template("mix", features=NAMES, members=["sa-cwola", "sidebands"], mass_range=RANGE).fit(sample, WINDOW)
     alone = make_template("sa-cwola", features=NAMES, mass_range=RANGE).fit(sample, WINDOW)
     assert alone.companions(0).weight.sum() == pytest.approx(1.0)
@@ -338,6 +370,12 @@ def test_score_combinations_that_make_no_sense_are_refused() -> None:
             make_scorer("score-combination", members=members)
     with pytest.raises(ConfigError, match="unknown scale 'tails': did you mean 'tail'"):
         make_scorer("score-combination", scale="tails")
+    chosen = make_scorer("score-combination", members=["cwola-trees", "cwola"], features=["m_l", "tau21_l", "n_h"])
+    assert [member.features for member in chosen._make(0)] == [("n_h", "m_l", "tau21_l"), ("m_l", "tau21_l")]
+    assert make_scorer("ddt", wrapped="salad", features=["x", "y"]).features == ("x", "y")
+    assert make_scorer("ddt", wrapped="salad").uses_simulation
+    assert make_scorer("ddt", reference="simulation").uses_simulation
+    assert not make_scorer("ddt").uses_simulation
     assert make_scorer("score-combination", members=["cwola", "salad"]).uses_simulation
     assert not make_scorer("score-combination", members=["cwola", "cathode"]).uses_simulation
 
@@ -376,6 +414,19 @@ def test_tag_n_train_is_better_than_its_tags(tmp_path: Path) -> None:
     assert auc(fresh.truth(), scorer.score(fresh)) > max(tags) + 0.02
     scorer.save(tmp_path / "tnt")
     np.testing.assert_array_equal(load_scorer(tmp_path / "tnt").score(fresh), scorer.score(fresh))
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_tags_do_not_come_back(rounds: int) -> None:
+    """Background alone, jets that know nothing of each other: the score must not learn the autoencoder's own tag."""
+    sample, fresh = two_jets(12_000, 72, 0), inside(two_jets(12_000, 73, 0))
+    small = {"members": 1, "hidden": 16, "latent": 1, "events": 5000, "epochs": 4, "learning_rate": 3e-3}
+    scorer = make_scorer(
+        "tag-n-train", features=sample.names, autoencoder=small, classifier_options={"members": 2, "max_iter": 60},
+        rounds=rounds, seed=2,
+    ).fit(sample, WINDOW)  # fmt: skip
+    odd = make_scorer("autoencoder", features=scorer.sides[0], **small).fit(inside(sample), None).score(fresh)
+    assert abs(spearmanr(odd, scorer.score(fresh)).statistic) < 0.3
 
 
 def test_tag_n_train_needs_the_same_features_of_two_jets() -> None:
