@@ -45,7 +45,6 @@ from resonaut.analysis.seeds import seed_for
 from resonaut.errors import ResonautError
 from resonaut.files import digest, file_digest, finite_or_none, read_json, write_json
 from resonaut.models import CrossFit, OutOfFold, Sample, make_scorer, select
-from resonaut.models.inputs import RESONANT_FEATURES
 from resonaut.processors import read_table
 from resonaut.stats import Window, local_p_value, log_edges, make_spectrum
 
@@ -141,7 +140,7 @@ def work(job: Job) -> Job:
     def run(folder: Path) -> None:
         started = time.perf_counter()
         options = json.loads(job.options)
-        features = tuple(options.pop("features", RESONANT_FEATURES))
+        features = tuple(options.pop("features", None) or make_scorer(scorer_of(job.method), **options).features)
         sample = part_of(sample_of(job.table, features), job.part, job.parts)
         if job.simulation is not None:
             sample = sample.with_simulation(sample_of(job.simulation, features))

@@ -153,6 +153,7 @@ def _options(flow: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {name: {"template": dict(_FIT)} for name in ("cwola", "sa-cwola", "salad")}
     for name in ("cathode", "lacathode", "anode", *_CARRIED):
         found[name] = {"template": {**_FIT, "flow": dict(flow)}}
+    found["lacathode"]["template"]["flow"] = {k: v for k, v in flow.items() if k not in {"layers", "hidden"}}
     found["anode"]["per_fold"] = False  # figures of merit of the signal region alone
     for name in _CARRIED:
         found[name]["template"]["transport"] = dict(flow)

@@ -28,6 +28,8 @@ from resonaut.models.templates.scorer import TemplateScorer
 
 __all__ = ("Cathode", "CathodeTemplate", "LaCathode", "LaCathodeTemplate")
 
+_ONE_LAYER = {"layers": 1, "hidden": 96, "blocks": 2}
+
 
 @register_template("cathode")
 class CathodeTemplate(FlowTemplate):
@@ -98,8 +100,16 @@ class LaCathodeTemplate(CathodeTemplate):
 
     Parameters
     ----------
-    features, sidebands, mass_range, oversampling, flow, device, seed
+    features, sidebands, mass_range, oversampling, device, seed
         As in `CathodeTemplate`. One flow: the latent spaces of two have nothing in common.
+    flow
+        Changes to the flow, which has one layer (96 units, 2 blocks) where not said otherwise.
+
+    Notes
+    -----
+    In one autoregressive layer each latent coordinate is a monotone function of one feature, given the mass and the features before
+    it: what is a narrow peak of one feature stays one. More layers reach the same likelihood but mix the features, and a
+    signal of S/B = 0.6 % that trees find at once in the former is lost in the latter.
 
     References
     ----------
@@ -122,7 +132,7 @@ class LaCathodeTemplate(CathodeTemplate):
             sidebands=sidebands,
             mass_range=mass_range,
             oversampling=oversampling,
-            flow=flow,
+            flow={**_ONE_LAYER, **(flow or {})},
             device=device,
             seed=seed,
         )
