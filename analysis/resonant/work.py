@@ -84,14 +84,15 @@ class Scores:
                 ranks[place][rows] = -above / len(ladder)
         return ranks
 
-    def ordered(self, kind: str) -> IndexArray:
-        """Place (n,) of each event of "background" or "signal" in the order of `ranked`; ties by the standardised score.
+    def ordered(self, kind: str, seed: int) -> IndexArray:
+        """Place (n,) of each event of "background" or "signal" in the order of `ranked`, 0 for the most anomalous.
 
-        All signal above the highest background of its fold ties in `ranked`.
+        All signal above the highest background of its fold ties in `ranked`: the standardised score decides, then chance.
         """
         values = self.ranked()[kind == "signal"]
+        chance = np.random.default_rng(seed).random(len(values))
         places = np.empty(len(values), dtype=np.int64)
-        places[np.lexsort((self.standardised(kind), values))] = np.arange(len(values))
+        places[np.lexsort((chance, self.standardised(kind), values))[::-1]] = np.arange(len(values))
         return places
 
     def standardised(self, kind: str) -> FloatArray:
