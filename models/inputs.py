@@ -9,7 +9,15 @@ import numpy as np
 from resonaut.errors import ConfigError, unknown_name
 from resonaut.models.sample import FloatArray, Sample
 
-__all__ = ("AE_FEATURES", "CWOLA_FEATURES", "JET_MASSES", "RESONANT_FEATURES", "require_scaled", "scaled_matrix")
+__all__ = (
+    "AE_FEATURES",
+    "CWOLA_FEATURES",
+    "INTERPLAY_FEATURES",
+    "JET_MASSES",
+    "RESONANT_FEATURES",
+    "require_scaled",
+    "scaled_matrix",
+)
 
 CWOLA_FEATURES = tuple(
     f"{observable}_{jet}" for jet in ("h", "l") for observable in ("m", "tau1b2_ratio", "tau21", "tau32", "tau43", "n")
@@ -23,11 +31,11 @@ second one a ratio of like angles.
 AE_FEATURES = tuple(f"{observable}_{jet}" for jet in ("h", "l") for observable in ("m", "tau21", "tau32", "n", "pt"))
 """Jet mass, tau21, tau32, multiplicity and pT of the heavier and the lighter jet ("Comparing ...", eq. 3.2)."""
 
-RESONANT_FEATURES = ("m_l", "dm_jj", "tau21_l", "tau21_h", "dr_jj")
-"""Mass of the lighter jet, difference of the masses, tau21 of both, and their distance: few enough for a density.
+RESONANT_FEATURES = ("m_l", "dm_jj", "tau21_l", "tau21_h")
+"""Mass of the lighter jet, difference of the masses, and tau21 of both: few enough for a density (arXiv:2109.00546, section 3.1)."""
 
-The features of arXiv:2307.11157, section 2.2.
-"""
+INTERPLAY_FEATURES = (*RESONANT_FEATURES, "dr_jj")
+"""The same with the distance of the jets (arXiv:2307.11157, section 2.2), which grows with the mass: for comparisons, no search."""
 
 JET_MASSES = ("m_h", "m_l", "m_j1", "m_j2", "msd_h", "msd_l", "msd_j1", "msd_j2")
 """Columns in GeV that grow with the resonant mass of their event."""

@@ -13,7 +13,8 @@ from resonaut.stats import ScanResult, SignificanceScan
 
 __all__ = ("draw_scan", "draw_significance_scan")
 
-_STYLES = ("-", "--", ":", "-.")
+_STYLES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 4)))
+_MARKERS = "os^DvPX*<>"
 
 
 def _group(result: ScanResult) -> dict[tuple[str, float], list[Any]]:
@@ -26,7 +27,7 @@ def _group(result: ScanResult) -> dict[tuple[str, float], list[Any]]:
 def draw_scan(result: ScanResult, *, title: str, x_label: str = "Mass [GeV]") -> Drawn:
     """Local p-values of all windows; horizontal lines at whole numbers of standard deviations.
 
-    Colours are cuts, line styles are methods; horizontal bars show the signal regions.
+    Colours are cuts, line styles and markers are methods; horizontal bars show the signal regions.
     """
     lines = _group(result)
     methods = list(dict.fromkeys(m for m, cut in lines if cut < 1))
@@ -36,14 +37,18 @@ def draw_scan(result: ScanResult, *, title: str, x_label: str = "Mass [GeV]") ->
         smallest = 0.5
         for (method, cut), entries in lines.items():
             colour = COLOURS[cuts.index(cut) % len(COLOURS)]
-            line = _STYLES[methods.index(method) % len(_STYLES)] if cut < 1 else "-"
+            place = methods.index(method) if cut < 1 else 0
+            look: dict[str, Any] = {
+                "linestyle": _STYLES[place % len(_STYLES)],
+                "marker": _MARKERS[place % len(_MARKERS)],
+            }
             mass = np.array([np.sqrt(e.low * e.high) for e in entries])
             p = np.array([e.local_p for e in entries], dtype=float)
             drawn = np.maximum(p, 1e-300)
             half = np.array([(e.high - e.low) / 2 for e in entries])
             name = cut_name(cut) if cut >= 1 else f"{method}, {cut_name(cut)}"
             axes.errorbar(mass, drawn, xerr=half, fmt="none", color=colour, elinewidth=1)
-            axes.plot(mass, drawn, line, marker="o", markersize=4, color=colour, linewidth=1.2, label=name)
+            axes.plot(mass, drawn, markersize=5, color=colour, linewidth=1.2, label=name, **look)
             if np.isfinite(p).any():
                 smallest = min(smallest, float(np.nanmin(drawn)))
         _p_axis(axes, smallest)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from resonaut.errors import ConfigError, unknown_name
-from resonaut.models.inputs import RESONANT_FEATURES
+from resonaut.models.inputs import INTERPLAY_FEATURES
 from resonaut.stats import Window
 
 __all__ = ("COMBINATIONS", "METHODS", "REFERENCES", "SIZES", "Protocol", "make_protocol")
@@ -75,7 +75,7 @@ class Protocol:
         All seeds are made of this one.
     """
 
-    features: tuple[str, ...] = RESONANT_FEATURES
+    features: tuple[str, ...] = INTERPLAY_FEATURES
     window: Window = Window(3300.0, 3700.0, 2500.0, 5500.0)  # noqa: RUF009  # frozen
     s_over_b: tuple[float, ...] = (0.0, 0.003, 0.0047, 0.0062, 0.0093, 0.013)
     data_fraction: float = 0.6
@@ -104,6 +104,9 @@ class Protocol:
             if not getattr(self, name) > 0:
                 msg = f"{name} of a benchmark must be above 0, got {getattr(self, name)!r}"
                 raise ConfigError(msg)
+        if not 0 <= self.shift <= 1:
+            msg = f"shift must be a fraction of mJJ in [0, 1], got {self.shift!r}"
+            raise ConfigError(msg)
         if not 0 < self.data_fraction < 1:
             msg = f"data_fraction must be in (0, 1), got {self.data_fraction!r}"
             raise ConfigError(msg)

@@ -49,11 +49,16 @@ def choose_methods(wanted: Sequence[str], files: Sequence[str]) -> tuple[str, ..
     ConfigError
         For an unknown name, or a combination of fewer than two members.
     """
-    known = (*REFERENCES, *available(), *COMBINATIONS)
+    known = tuple(dict.fromkeys((*REFERENCES, *available(), *COMBINATIONS)))
     for name in wanted:
         if name not in known:
             raise ConfigError(unknown_name("method", name, known))
     if wanted:
+        for name in wanted:
+            needs = name in available() and getattr(scorer_class(name)(), "uses_simulation", False)
+            if needs and name not in REFERENCES and "simulation" not in files:
+                msg = f"{name!r} learns from simulated background: name its file with --simulation"
+                raise ConfigError(msg)
         return tuple(dict.fromkeys(wanted))
     installed = [name for name in METHODS if name in available()]
     if "simulation" not in files:
@@ -69,9 +74,9 @@ def make_plan(files: dict[str, Path], out: Path, protocol: Protocol, methods: Se
     ConfigError
         If a combination is asked for and fewer than two of its members.
     """
+    chosen = choose_methods(methods, list(files))  # before events are read
     tables = event_tables(files, out / "events")
     content = tuple(file_digest(path) for path in tables.values())
-    chosen = choose_methods(methods, list(files))
     needed = {
         name: options for name, options in protocol.options.items() if name in chosen
     }  # theirs are the columns read

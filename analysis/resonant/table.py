@@ -56,7 +56,13 @@ def _preamble(results: Mapping[str, Any]) -> str:
         f"{protocol['generator_seeds']}. Medians with 68 % intervals over the repetitions; in brackets in the heads of the ",
         "columns, injected signal events.",
     )
-    return "".join(parts)
+    most = protocol["max_background"]
+    few = (
+        ""
+        if most is None
+        else f"\n\n**At most {most} background events: figures that say that all parts work, and no more.**"
+    )
+    return "".join(parts) + few
 
 
 def _fewer(results: Mapping[str, Any]) -> str:

@@ -49,7 +49,7 @@ class ScoreCombination(BaseScorer):
     Examples
     --------
     >>> ScoreCombination([{"name": "cathode"}, {"name": "cwola", "options": {"classifier": "trees"}}]).features
-    ('m_l', 'dm_jj', 'tau21_l', 'tau21_h', 'dr_jj')
+    ('m_l', 'dm_jj', 'tau21_l', 'tau21_h')
     """
 
     def __init__(

@@ -191,3 +191,26 @@ def test_the_command_says_what_it_would_do(folder: Path, tmp_path: Path) -> None
     found = CliRunner().invoke(main, [*arguments, *files, "--methods", "cwola,idealised"])
     assert found.exit_code == 0, found.output
     assert "methods: cwola, idealised" in found.output
+
+
+def test_mistakes_are_told_before_events_are_read(folder: Path, tmp_path: Path) -> None:
+    arguments = [
+        "benchmark",
+        "resonant",
+        str(folder),
+        "--out",
+        str(tmp_path / "none"),
+        "--data",
+        "data",
+        "--signal",
+        "signal",
+    ]
+    for more, message in (
+        (["--methods", "catode"], "did you mean 'cathode'"),
+        (["--methods", "salad", "--simulation", ""], "--simulation"),
+        (["--shift", "-2"], "shift must be"),
+    ):
+        result = CliRunner().invoke(main, [*arguments, "--simulation", "simulation", *more])
+        assert result.exit_code != 0
+        assert message in str(result.exception) + result.output
+        assert not (tmp_path / "none").exists()
