@@ -134,8 +134,8 @@ def ks_distance(
 
     Examples
     --------
-    >>> ks_distance([1.0, 2.0, 3.0], [2.5, 3.5])
-    0.6666666666666667
+    >>> round(ks_distance([1.0, 2.0, 3.0], [2.5, 3.5]), 6)
+    0.666667
     """
     values, steps = [], []
     for sign, given, weight in ((1.0, first, first_weight), (-1.0, second, second_weight)):
