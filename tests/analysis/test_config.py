@@ -81,7 +81,7 @@ def test_input_globs_are_expanded_and_empty_ones_are_errors(tmp_path: Path) -> N
 def test_the_config_of_the_readme_is_valid() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     config = parse_config(yaml.safe_load(re.findall(r"```yaml\n(.*?)```", readme, flags=re.DOTALL)[0]))
-    assert [m.name for m in config.methods] == ["cwola-trees", "cwola-nn", "autoencoder"]
+    assert [m.name for m in config.methods] == ["cwola-trees", "cwola-nn", "autoencoder", "cathode"]
 
 
 def test_the_demo_leaves_its_signal_out_when_told_to() -> None:

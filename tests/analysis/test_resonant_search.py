@@ -185,7 +185,7 @@ def test_every_key_of_a_direct_entry_is_documented(toy_run: Path) -> None:
 
 def test_simulation_has_books_of_its_own_and_stays_out_of_the_spectra(toy_run: Path, inputs: Path) -> None:
     summary = summary_of(toy_run)
-    assert (summary["events"]["used"], summary["simulation"]["used"]) == (30_250, 20_000)
+    assert (summary["events"]["used"], summary["simulation"]["used"]) == (30_250, 60_000)
     assert summary["simulation"]["complete"]
     data = np.asarray(read_table(inputs / "data.parquet")["mjj"])
     inclusive = next(w for w in summary["windows"] if w["method"] == "inclusive")
