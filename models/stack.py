@@ -229,7 +229,8 @@ class StackedAdam:
     network
         The stack.
     learning_rate, decay
-        Step t (from 0) uses learning_rate / (1 + decay * t), as Keras' `decay`.
+        Step t (from 0) uses learning_rate / (1 + decay * t), as Keras' `decay`. One rate for all networks, or a tensor (K,) of
+        their own.
     betas, eps
         Moment decay rates and the regulator.
     """
@@ -237,7 +238,7 @@ class StackedAdam:
     def __init__(
         self,
         network: StackedMLP,
-        learning_rate: float,
+        learning_rate: float | torch.Tensor,
         *,
         decay: float = 0.0,
         betas: tuple[float, float] = (0.9, 0.999),
@@ -252,7 +253,9 @@ class StackedAdam:
     @torch.no_grad()
     def step(self) -> None:
         """Update from the gradients, and clear them."""
-        rate = self.learning_rate / (1 + self.decay * self.steps)
+        own = self.learning_rate if isinstance(self.learning_rate, torch.Tensor) else None
+        common = 1.0 if isinstance(self.learning_rate, torch.Tensor) else self.learning_rate
+        rate = common / (1 + self.decay * self.steps)
         self.steps += 1
         beta_1, beta_2 = self.betas
         correction = 1 - beta_2**self.steps
@@ -263,6 +266,8 @@ class StackedAdam:
             first.lerp_(gradient, 1 - beta_1)
             second.mul_(beta_2).addcmul_(gradient, gradient, value=1 - beta_2)
             denominator = (second / correction).sqrt_().add_(self.eps)
+            if own is not None:
+                denominator /= own.view(-1, *[1] * (first.dim() - 1))
             parameter.addcdiv_(first, denominator, value=-rate / (1 - beta_1**self.steps))
             parameter.grad = None
 

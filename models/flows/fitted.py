@@ -89,10 +89,11 @@ class FittedFlow:
             yield tuple(self.tensor(array[start : start + _ROWS]) for array in arrays)
 
     @torch.no_grad()
-    def apply(self, module: Transform, values: FloatArray, context: FloatArray, *, inverse: bool) -> FloatArray:
+    def apply(self, module: Transform, values: FloatArray, context: FloatArray | None, *, inverse: bool) -> FloatArray:
         """Values (n, d) of a module, or of its inverse."""
         function = module.inverse if inverse else module.forward
-        found = [function(v, c)[0].double().cpu().numpy() for v, c in self.parts(values, context)]
+        given = (values,) if context is None else (values, context)
+        found = [function(*part)[0].double().cpu().numpy() for part in self.parts(*given)]
         return np.concatenate([*found, np.empty((0, values.shape[1]))])
 
     def member_tensors(self) -> Tensors:

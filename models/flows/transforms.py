@@ -31,7 +31,7 @@ class AutoregressiveSplines(MaskedPiecewiseRationalQuadraticAutoregressiveTransf
         super().__init__(
             features=features,
             hidden_features=options.hidden,
-            context_features=context_features,
+            context_features=context_features or None,
             num_bins=options.bins,
             tails="linear",
             tail_bound=options.tail_bound,
@@ -39,7 +39,8 @@ class AutoregressiveSplines(MaskedPiecewiseRationalQuadraticAutoregressiveTransf
         )
         self.features = features
         self.scale = options.hidden**-0.5
-        _let_context_reach_the_first(self.autoregressive_net, features)
+        if context_features:
+            _let_context_reach_the_first(self.autoregressive_net, features)
         _start_near_identity(self.autoregressive_net.final_layer, self._output_dim_multiplier(), options.bins)
 
     def _elementwise(
@@ -136,7 +137,7 @@ def build_transform(features: int, context_features: int, options: FlowOptions, 
     Parameters
     ----------
     features, context_features
-        Numbers of columns.
+        Numbers of columns; without context only "autoregressive".
     options
         Kind, layers, hidden, blocks, bins and tail_bound are used.
     seed

@@ -11,7 +11,6 @@ from resonaut.models.templates.base import (
     template_class,
 )
 from resonaut.models.templates.cathode import Cathode, CathodeTemplate, LaCathode, LaCathodeTemplate
-from resonaut.models.templates.combination import ScoreCombination
 from resonaut.models.templates.curtains import Curtains, CurtainsTemplate
 from resonaut.models.templates.feta import Feta, FetaTemplate
 from resonaut.models.templates.given import Given, GivenTemplate, store_template
@@ -47,7 +46,6 @@ __all__ = (
     "SACWoLaTemplate",
     "Salad",
     "SaladTemplate",
-    "ScoreCombination",
     "SidebandTemplate",
     "SidebandsTransfer",
     "SidebandsTransferTemplate",

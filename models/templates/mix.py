@@ -13,9 +13,9 @@ from resonaut.models.base import feature_names
 from resonaut.models.inputs import RESONANT_FEATURES
 from resonaut.models.registry import register
 from resonaut.models.sample import Sample
+from resonaut.models.score_combination import named_options
 from resonaut.models.storage import Tensors
 from resonaut.models.templates.base import BackgroundTemplate, make_template, register_template, template_class
-from resonaut.models.templates.combination import named_options
 from resonaut.models.templates.mass import MassModel
 from resonaut.models.templates.scorer import TemplateScorer
 from resonaut.stats import Window

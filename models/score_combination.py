@@ -1,11 +1,11 @@
-"""Score-level combination: the mean of several methods' scores."""
+"""Score-level combination of any scorers: mean, product, minimum or maximum of their scores on a common scale."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -15,18 +15,19 @@ from resonaut.models.base import BaseScorer, feature_names
 from resonaut.models.protocol import Scorer
 from resonaut.models.registry import make_scorer, register, scorer_class
 from resonaut.models.sample import FloatArray, IndexArray, Sample
+from resonaut.models.scales import Combine, ScoreScale, combine_tails, require_combination
 from resonaut.models.storage import Tensors, load_scorer, read_card, write_card
 from resonaut.stats import Window
 
-__all__ = ("ScoreCombination", "named_options")
+__all__ = ("RareAndDifferent", "ScoreCombination", "named_options")
 
-Scale = Literal["as-is", "tail"]
-_POINTS = 2000  # of a score's distribution: spaced evenly in the log of the fraction above
+Scale = Literal["as-is", "tail", "uniform"]
+_SCALES = ("as-is", "tail", "uniform")
 
 
 @register("score-combination")
 class ScoreCombination(BaseScorer):
-    """Mean score of several scorers, fitted to the same events.
+    """Combined score of several scorers, fitted to the same events.
 
     Parameters
     ----------
@@ -36,15 +37,19 @@ class ScoreCombination(BaseScorer):
         Columns to read, where not all that the members ask for are there: each reads those of its own that are named here,
         or all of these if none is.
     scale
-        What is averaged. "as-is": the scores themselves, as in the paper; every member must give probabilities. "tail":
-        -ln of the fraction of the signal region's events that score higher, which brings scores of any kind to one scale.
-        It is made of the events that the members were fitted to.
+        What is combined. "as-is": the scores themselves, as in arXiv:2307.11157; every member must give probabilities. "tail":
+        -ln of the fraction of the signal region's events (of all events, where there is no window) that score higher.
+        "uniform": the fraction that scores lower, as in arXiv:2106.10164. The last two bring scores of any kind to one scale;
+        they are made of the events that the members were fitted to, and keep the order of events beyond all of those.
+    combine
+        "avg", the mean. With the scale "uniform" also "and" (the minimum: all members must find an event anomalous), "or" (the
+        maximum: one is enough) and "prod" (the product); the score is then -ln(1 - S) of the combination S.
     seed
         Split into one for each member.
 
     References
     ----------
-    Golling et al., arXiv:2307.11157, section 4.
+    Golling et al., arXiv:2307.11157, section 4; Caron, Hendriks, Verheyen, "Rare and Different", arXiv:2106.10164, section 4.
 
     Examples
     --------
@@ -58,21 +63,26 @@ class ScoreCombination(BaseScorer):
         *,
         features: Sequence[str] | None = None,
         scale: Scale = "as-is",
+        combine: Combine = "avg",
         seed: int = 0,
     ) -> None:
         self.members = [named_options(member, "score combination") for member in members]
         self.features = () if features is None else feature_names(features)
         self.scale = scale
+        self.combine = require_combination(combine)
         self.seed = seed
         if len(self.members) < 2:
             msg = f"a score combination needs at least two members, got {len(self.members)}"
             raise ConfigError(msg)
-        if scale not in {"as-is", "tail"}:
-            raise ConfigError(unknown_name("scale", scale, ("as-is", "tail")))
+        if scale not in _SCALES:
+            raise ConfigError(unknown_name("scale", scale, _SCALES))
+        if combine != "avg" and scale != "uniform":
+            msg = f"combine={combine!r} needs scores on the scale 'uniform', got {scale!r}"
+            raise ConfigError(msg)
         unfitted = self._make(self.seed)  # wrong options are told now
         self.features = tuple(dict.fromkeys(name for member in unfitted for name in member.features))
         self.members_: list[Scorer] = []
-        self.tails_: list[FloatArray] = []
+        self.scales_: list[ScoreScale] = []
 
     def _make(self, seed: int) -> list[Scorer]:
         children = np.random.SeedSequence(seed).spawn(len(self.members))
@@ -133,31 +143,36 @@ class ScoreCombination(BaseScorer):
     def _calibrate(self, events: Sample) -> None:
         for member in self.members_:
             scores = member.score(events)
-            if self.scale == "tail":
-                self.tails_.append(_tail_points(scores, events.weight))
+            if self.scale != "as-is":
+                self.scales_.append(ScoreScale.learn(scores, events.weight))
             elif scores.min() < 0 or scores.max() > 1:
                 msg = (
                     f"scores of {member.name!r} are no probabilities ({scores.min():.3g} to {scores.max():.3g}), so that their "
-                    "mean with others means nothing: take scale='tail'"
+                    "mean with others means nothing: take scale='tail' or 'uniform'"
                 )
                 raise ModelError(msg)
 
-    def score(self, sample: Sample) -> FloatArray:
-        """Mean (n,) over the members, on the common scale."""
+    def member_scores(self, sample: Sample) -> FloatArray:
+        """Scores (members, n) on the common scale; for "uniform", t = -ln(1 - u) of the uniform score u."""
         self.require_fitted()
         scores = [member.score(sample) for member in self.members_]
-        if self.scale == "tail":
-            scores = [_tail(values, points) for values, points in zip(scores, self.tails_, strict=True)]
-        return np.asarray(np.mean(scores, axis=0), dtype=np.float64)
+        if self.scale != "as-is":
+            scores = [scale.tail(values) for scale, values in zip(self.scales_, scores, strict=True)]
+        return np.asarray(scores, dtype=np.float64)
+
+    def score(self, sample: Sample) -> FloatArray:
+        """Combined score (n,) of the members, on the common scale."""
+        scores = self.member_scores(sample)
+        return combine_tails(scores, self.combine) if self.scale == "uniform" else np.asarray(scores.mean(axis=0))
 
     def learnt_tensors(self) -> Tensors:
         """Distributions of the members' scores; the members have folders of their own."""
-        return {f"tail.{place}": points for place, points in enumerate(self.tails_)}
+        return {f"tail.{place}": scale.points for place, scale in enumerate(self.scales_)}
 
     def restore(self, tensors: Tensors, facts: dict[str, Any]) -> None:
         """Take back the distributions."""
         del facts
-        self.tails_ = [tensors[f"tail.{place}"] for place in range(len(tensors))]
+        self.scales_ = [ScoreScale(tensors[f"tail.{place}"]) for place in range(len(tensors))]
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write a card and one folder per member, whole or not at all."""
@@ -190,6 +205,41 @@ class ScoreCombination(BaseScorer):
         return scorer
 
 
+@register("rare-and-different")
+class RareAndDifferent(ScoreCombination):
+    """Events that are different (far from a target that the known events are mapped to) or rare (of low likelihood), in one score.
+
+    An ensemble of Deep SVDDs and an autoregressive flow by default, each score mapped to uniform on the training events, then
+    combined. In the Dark Machines challenge this was among the best three kinds of entries.
+
+    Parameters
+    ----------
+    members, features, combine, seed
+        As in `ScoreCombination`; any scorers may be combined.
+
+    References
+    ----------
+    Caron, Hendriks, Verheyen, arXiv:2106.10164.
+
+    Examples
+    --------
+    >>> RareAndDifferent(combine="or").options["members"]
+    [{'name': 'deep-svdd', 'options': {}}, {'name': 'flow', 'options': {}}]
+    """
+
+    uses_window: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        members: Sequence[str | Mapping[str, Any]] = ("deep-svdd", "flow"),
+        *,
+        features: Sequence[str] | None = None,
+        combine: Combine = "prod",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(members, features=features, scale="uniform", combine=combine, seed=seed)
+
+
 def named_options(member: str | Mapping[str, Any], what: str) -> dict[str, Any]:
     """Name and options of a member, JSON-able, from a name or a mapping.
 
@@ -220,20 +270,3 @@ def _fit_member(unfitted: Sequence[Scorer], sample: Sample, window: Window | Non
         seeds = [scorer.options.get("seed", 0) for scorer in unfitted]
         return list(first.fit_folds(sample, window, fold, seeds))
     return [scorer.fit(sample.take(fold != number), window) for number, scorer in enumerate(unfitted)]
-
-
-def _tail_points(scores: FloatArray, weight: FloatArray) -> FloatArray:
-    """(2, k) increasing scores, and -ln of the weighted fraction above each, down to half of the last event."""
-    counted = weight > 0
-    scores, weight = scores[counted], weight[counted]
-    order = np.argsort(scores, kind="stable")
-    passed = np.cumsum(weight[order]) - 0.5 * weight[order]
-    logs = -np.log1p(-passed / weight.sum())
-    values, first = np.unique(scores[order], return_index=True)
-    grid = np.linspace(logs[first[0]], logs[first[-1]], min(_POINTS, len(values)))
-    kept = np.unique(np.searchsorted(logs[first], grid))
-    return np.stack([values[kept], logs[first][kept]])
-
-
-def _tail(scores: FloatArray, points: FloatArray) -> FloatArray:
-    return np.asarray(np.interp(scores, points[0], points[1]), dtype=np.float64)
