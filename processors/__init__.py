@@ -3,6 +3,7 @@
 - sources: `recognise`, `source`, `SOURCES`, `Source`, `write_particle_tree`: files of any layout as events of one shape;
 - jets: `cluster`, `substructure`, `Particles`, `JetPair`, `ALGORITHMS`: compiled clustering and substructure;
 - the dijet processor: `DijetProcessor`, `DijetFeatures`, `DijetCuts`;
+- object events: `EventObjects`, `OBJECT_KINDS`, `read_darkmachines`, `write_darkmachines`: jets, leptons and photons in one form;
 - running: `run_processor`, `RunResult`, `Ledger`, `make_plan`, `config_hash`: any processor, any source, any executor;
 - tables: `write_table`, `read_table`, `read_provenance`, `table_columns`, `is_table`: Parquet that knows where it is from;
 - selections: `AnomalySelection`, `AnomalyScores`: a saved scorer inside somebody's own processor.
@@ -10,11 +11,14 @@
 
 from __future__ import annotations
 
+from resonaut.processors.darkmachines import ObjectsRead, read_darkmachines, write_darkmachines
 from resonaut.processors.dijet import DijetCuts, DijetProcessor
+from resonaut.processors.encodings import LeadingObjects, ObjectSets, TypeSlots, encoding_from_dict
 from resonaut.processors.executors import EXECUTORS
 from resonaut.processors.features import DijetFeatures
 from resonaut.processors.jets import ALGORITHMS, JetPair, Particles, cluster, flatten_particles, substructure
 from resonaut.processors.ledger import Ledger, RunResult
+from resonaut.processors.objects import OBJECT_KINDS, EventObjects
 from resonaut.processors.plan import make_plan
 from resonaut.processors.run import config_hash, run_processor
 from resonaut.processors.selection import AnomalyScores, AnomalySelection
@@ -25,22 +29,30 @@ from resonaut.processors.table import is_table, read_provenance, read_table, tab
 __all__ = (
     "ALGORITHMS",
     "EXECUTORS",
+    "OBJECT_KINDS",
     "SOURCES",
     "AnomalyScores",
     "AnomalySelection",
     "DijetCuts",
     "DijetFeatures",
     "DijetProcessor",
+    "EventObjects",
     "JetPair",
+    "LeadingObjects",
     "Ledger",
+    "ObjectSets",
+    "ObjectsRead",
     "Particles",
     "RunResult",
     "Source",
+    "TypeSlots",
     "cluster",
     "config_hash",
+    "encoding_from_dict",
     "flatten_particles",
     "is_table",
     "make_plan",
+    "read_darkmachines",
     "read_provenance",
     "read_table",
     "recognise",
@@ -48,6 +60,7 @@ __all__ = (
     "source",
     "substructure",
     "table_columns",
+    "write_darkmachines",
     "write_particle_tree",
     "write_table",
 )

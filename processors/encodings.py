@@ -86,10 +86,12 @@ class TypeSlots(_Encoding):
     Parameters
     ----------
     slots : places of each of `OBJECT_KINDS`.
+    log : log10 of energies and momenta in GeV where present, `met` included (of at least 0.001 GeV).
     """
 
     name: ClassVar[str] = "type-slots"
     slots: tuple[int, ...]
+    log: bool = False
 
     def __post_init__(self) -> None:
         if len(self.slots) != len(OBJECT_KINDS):
@@ -98,7 +100,7 @@ class TypeSlots(_Encoding):
         _require_counts("slots", 0, **dict(zip(OBJECT_KINDS, self.slots, strict=True)))
 
     @classmethod
-    def learn(cls, training: EventObjects, most: int = 20) -> TypeSlots:  # type: ignore[override] # its one option
+    def learn(cls, training: EventObjects, most: int = 20, *, log: bool = False) -> TypeSlots:  # type: ignore[override] # its own options
         """Places for the largest number of each kind in the training events, at most `most`.
 
         Raises
@@ -110,7 +112,7 @@ class TypeSlots(_Encoding):
         if not len(training):
             msg = "there are no training events to learn the numbers of objects from"
             raise InputError(msg)
-        return cls(tuple(min(most, int(training.count(kind).max())) for kind in OBJECT_KINDS))
+        return cls(tuple(min(most, int(training.count(kind).max())) for kind in OBJECT_KINDS), log)
 
     @cached_property
     def places(self) -> tuple[str, ...]:
@@ -139,13 +141,14 @@ class TypeSlots(_Encoding):
         """Matrix (n, columns); objects without a place are left out."""
         places = len(self.places)
         out = np.zeros((len(events), len(self.names)))
-        out[:, places], out[:, places + 1] = events.met, events.met_phi
+        out[:, places], out[:, places + 1] = _logarithm(events.met) if self.log else events.met, events.met_phi
         place = self._filled(events)
         kept = place >= 0
         rows, at = events.rows[kept], place[kept]
         out[rows, at] = 1.0
         for i, x in enumerate(FOUR):
-            out[rows, places + 2 + 4 * at + i] = getattr(events, x)[kept]
+            values = getattr(events, x)[kept]
+            out[rows, places + 2 + 4 * at + i] = _logarithm(values) if self.log and x in ("e", "pt") else values
         return out
 
 
@@ -262,7 +265,9 @@ class ObjectSets(_Encoding):
 
 
 ENCODINGS: dict[str, type[TypeSlots | LeadingObjects | ObjectSets]] = {
-    each.name: each for each in (TypeSlots, LeadingObjects, ObjectSets)
+    TypeSlots.name: TypeSlots,
+    LeadingObjects.name: LeadingObjects,
+    ObjectSets.name: ObjectSets,
 }
 """Every encoding by its name."""
 
@@ -278,4 +283,5 @@ def encoding_from_dict(content: Mapping[str, Any]) -> TypeSlots | LeadingObjects
     name = str(content.get("name"))
     if name not in ENCODINGS:
         raise ConfigError(unknown_name("encoding", name, ENCODINGS))
-    return ENCODINGS[name].from_dict(content)
+    encoding: TypeSlots | LeadingObjects | ObjectSets = ENCODINGS[name].from_dict(content)
+    return encoding

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from resonaut.analysis.commands.benchmark import benchmark
+from resonaut.analysis.commands.bottleneck import bottleneck
 from resonaut.analysis.commands.bumphunt import bumphunt
 from resonaut.analysis.commands.fit import fit
 from resonaut.analysis.commands.limit import limit
@@ -12,4 +13,4 @@ from resonaut.analysis.commands.toys import toys
 
 __all__ = ("COMMANDS",)
 
-COMMANDS = (benchmark, fit, scan, bumphunt, toys, limit, plot)
+COMMANDS = (benchmark, bottleneck, fit, scan, bumphunt, toys, limit, plot)

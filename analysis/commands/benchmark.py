@@ -83,3 +83,50 @@ def resonant(folder: Path, out: Path, **options: Any) -> None:
     click.echo(
         f"{report.computed} units computed\ntable:   {report.table}\nnumbers: {report.results}\nfigures: {report.plots}"
     )
+
+
+@benchmark.command(short_help="The Dark Machines anomaly score challenge, from CSV files to the table of scores.")
+@click.argument("folder", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Run directory.")
+@click.option("--size", type=click.Choice(["quick", "cpu", "gpu"]), default="cpu", show_default=True,
+              help="quick: do all parts work; cpu: less training; gpu: as published.")  # fmt: skip
+@click.option(
+    "--entries", callback=_names, help="Names with commas, such as deep-svdd,flow,deep-sets.  [default: of the size]"
+)
+@click.option("--channels", callback=_names, help="1, 2a, 2b, 3 with commas.  [default: all that have files]")
+@click.option("--test-fraction", type=float, help="Background kept for tests.  [default: the files' own division]")
+@click.option("--siblings", type=click.IntRange(1), default=1, show_default=True,
+              help="Event numbers that are equal after division by this are detector simulations of one collision.")  # fmt: skip
+@click.option("--max-training", type=click.IntRange(100), help="Most training events of a channel.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="All seeds are made of this one.")
+@click.option("--device", help="cpu or cuda.  [default: a GPU where there is one]")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done.")
+def darkmachines(folder: Path, out: Path, workers: int, dry_run: bool, **options: Any) -> None:
+    """Run the anomaly score challenge of arXiv:2105.14027 on the CSV files below FOLDER.
+
+    Every entry is trained on the background of a channel and scores its test background and signals: AUC, signal efficiencies at
+    background efficiencies of 1e-2, 1e-3 and 1e-4 (where enough background is left to measure them), significance and total
+    improvement, correlations, and what the papers found held against it. Results are written to DIR/results.json and results.md,
+    figures to DIR/plots. A run that was interrupted goes on when it is started again. `resonaut fetch darkmachines` gets the files
+    of the challenge.
+
+    \b
+    resonaut benchmark darkmachines challenge/ --out runs/darkmachines --size gpu
+    resonaut benchmark darkmachines events/ --out runs/quick --size quick --test-fraction 0.4 --siblings 100
+    """
+    from resonaut.analysis.darkmachines.data import Division
+    from resonaut.analysis.darkmachines.protocol import make_protocol
+    from resonaut.analysis.darkmachines.run import describe_challenge, make_challenge, run_challenge
+
+    seed = options["seed"]
+    division = Division(options["test_fraction"], options["siblings"], options["max_training"], seed)
+    protocol = make_protocol(options["size"], options["entries"], division, seed=seed, device=options["device"])
+    plan = make_challenge(folder, out, protocol, options["channels"])
+    if dry_run:
+        click.echo(describe_challenge(plan))
+        return
+    report = run_challenge(plan, workers=workers)
+    click.echo(
+        f"{report.computed} trainings computed\ntable:   {report.table}\nnumbers: {report.results}\nfigures: {report.plots}"
+    )

@@ -99,7 +99,7 @@ def test_leading_objects_hold_what_was_written_by_hand() -> None:
     assert [found[f"lep{place}_kind"] for place in range(1, 5)] == [1, 4, 0, 0]
     assert [found[f"lep{place}_e"] for place in range(1, 4)] == [60.0, 40.0, 0.0]
     assert [found[name] for name in ("n_j", "n_b", "n_g", "n_em", "n_ep", "n_mm", "n_mp")] == [2, 1, 1, 1, 0, 0, 1]
-    logs = row(LeadingObjects(), build([OBJECTS]))
+    logs = row(LeadingObjects(log=True), build([OBJECTS]))
     assert logs["jet2_e"] == pytest.approx(math.log10(120.0))
     assert logs["jet4_e"] == 0.0
 
@@ -153,7 +153,7 @@ def test_what_makes_no_sense_is_refused() -> None:
         LeadingObjects(jets=-1)
     with pytest.raises(ConfigError, match="at least 1"):
         ObjectSets(most=0)
-    with pytest.raises(ConfigError, match="no encoding"):
-        encoding_from_dict({"encoding": "pictures"})
-    with pytest.raises(ConfigError, match="no encoding"):
-        encoding_from_dict({"encoding": "object-sets", "least": 3})
+    with pytest.raises(ConfigError, match="unknown encoding"):
+        encoding_from_dict({"name": "pictures"})
+    with pytest.raises(ConfigError, match="expected name"):
+        encoding_from_dict({"name": "object-sets", "least": 3})
