@@ -22,6 +22,7 @@ __all__ = (
     "InputConfig",
     "LimitConfig",
     "MethodConfig",
+    "MethodFitConfig",
     "ScanConfig",
     "SearchConfig",
     "SelectionConfig",
@@ -109,6 +110,33 @@ class ScanConfig(_Section):
         return self
 
 
+class MethodFitConfig(_Section):
+    """The background fit of one method's spectra."""
+
+    function: str = "dijet4"
+    sideband_bins: int | None = Field(
+        default=None, ge=2, description="fitted bins on each side of the signal region; default: all"
+    )
+
+    @field_validator("function")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in (*available_functions(), "auto"):
+            raise ValueError(unknown_name("background function", name, [*available_functions(), "auto"]))
+        return name
+
+    @property
+    def log_linear(self) -> bool:
+        """Whether limits can be set with it."""
+        return self.function == "auto" or self.function in available_functions(log_linear=True)
+
+
+class FitConfig(MethodFitConfig):
+    """The background fit of a search."""
+
+    sqrts: float = Field(default=13000.0, gt=0, description="centre-of-mass energy, GeV")
+
+
 class MethodConfig(_Section):
     """One anomaly scorer of the search."""
 
@@ -120,6 +148,9 @@ class MethodConfig(_Section):
     )
     features: Literal["auto"] | tuple[str, ...] = "auto"
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the scorer")
+    fit: MethodFitConfig | None = Field(
+        default=None, description="of the spectra that it selects; default: the search's"
+    )
 
     @field_validator("name")
     @classmethod
@@ -173,20 +204,6 @@ class SelectionConfig(_Section):
             msg = f"cuts must be distinct fractions below 1, got {cuts}"
             raise ValueError(msg)
         return tuple(sorted(cuts, reverse=True))
-
-
-class FitConfig(_Section):
-    """The background fit."""
-
-    function: str = "dijet4"
-    sqrts: float = Field(default=13000.0, gt=0, description="centre-of-mass energy, GeV")
-
-    @field_validator("function")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in (*available_functions(), "auto"):
-            raise ValueError(unknown_name("background function", name, [*available_functions(), "auto"]))
-        return name
 
 
 class LimitConfig(_Section):
@@ -244,6 +261,19 @@ class SearchConfig(_Section):
             msg = f"limits.cuts {sorted(unknown)} are not among selection.cuts {self.selection.cuts} (1 is no cut)"
             raise ValueError(msg)
         return self
+
+    @model_validator(mode="after")
+    def _limits_can_be_set(self) -> SearchConfig:
+        used = [self.fit, *(m.fit for m in self.methods if self.limits and self.limits.cuts != (1.0,))]
+        others = sorted({fit.function for fit in used if fit and not fit.log_linear})
+        if self.limits and others:
+            msg = f"limits need a log-linear background function, got {', '.join(others)}: set `limits: null`"
+            raise ValueError(msg)
+        return self
+
+    def fit_of(self, method: str) -> MethodFitConfig:
+        """Fit of the spectra of a method, by its title; the search's own for those without cuts."""
+        return next((m.fit for m in self.methods if m.title == method and m.fit), self.fit)
 
     def resolved_files(self, base: Path) -> tuple[Path, ...]:
         """Input files with globs expanded, relative to `base`.

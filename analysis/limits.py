@@ -14,7 +14,7 @@ from resonaut.analysis.config import SearchConfig
 from resonaut.analysis.parallel import map_unordered
 from resonaut.analysis.progress import progress_bar
 from resonaut.analysis.rundir import RunDirectory, Unit
-from resonaut.analysis.spectra import selection_name
+from resonaut.analysis.spectra import FitOptions, fit_options, selection_name
 from resonaut.files import digest, read_json, write_json
 from resonaut.stats import (
     TOYS_BELOW,
@@ -44,8 +44,7 @@ class LimitJob:
     mass: float
     width: float
     uncertainty: float
-    function: str
-    sqrts: float
+    fit: FitOptions
     counts: Floats
     edges: Floats
 
@@ -95,12 +94,14 @@ def limit_jobs(config: SearchConfig, run: RunDirectory, selections: Sequence[Sca
         counts, edges = poisson_counts(selection.spectrum)
         mass = float(np.sqrt(selection.window.low * selection.window.high))
         width = config.limits.width * mass
-        options = (mass, width, config.limits.uncertainty, config.fit.function, config.fit.sqrts)
+        options = (mass, width, config.limits.uncertainty)
+        fit = fit_options(config, selection)
         after = "no cut" if selection.cut >= 1 else f"{selection.method}, {100 * selection.cut:g} %"
         signal = f"Gaussian, {100 * config.limits.width:g} % wide, {after}"
-        key = digest(__version__, signal, *options, counts.tolist(), edges.tolist())
+        how = [value for value in fit if value is not None]
+        key = digest(__version__, signal, *options, *how, counts.tolist(), edges.tolist())
         folder = run.path / "limits" / selection_name(selection)
-        jobs.append(LimitJob(folder, key, signal, *options, counts, edges))
+        jobs.append(LimitJob(folder, key, signal, *options, fit, counts, edges))
     return jobs
 
 
@@ -111,13 +112,14 @@ def _work(job: LimitJob) -> None:
 
         # A scan of one mass: a limit that fails is a result that says why, and the other units go on.
         (limit,) = limit_scan(
-            (job.counts, job.edges), [job.mass], template, function=job.function, sqrts=job.sqrts,
+            (job.counts, job.edges), [job.mass], template, **job.fit._asdict(),
             signal_uncertainty=job.uncertainty, name=job.signal,
         )  # fmt: skip
         write_json(folder / "limit.json", limit.to_dict())
         if limit.ok:
             # The template is scaled to the limit, so that CLs = 0.05 at mu = 1 for whoever runs the workspace.
-            fit = fit_background((job.counts, job.edges), function=limit.function, sqrts=job.sqrts, errors="fisher")
+            options = job.fit._replace(function=limit.function)._asdict()
+            fit = fit_background((job.counts, job.edges), **options, errors="fisher")
             workspace = build_workspace(
                 fit, template(job.mass, job.edges) * limit.observed, signal_uncertainty=job.uncertainty
             )

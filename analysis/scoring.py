@@ -203,7 +203,7 @@ def score_jobs(
         for window in windows:
             name = window_name(window) if window else "all"
             seed = seed_for(config.seed, method.title, name)
-            described = (method.model_dump(), features, window and window.to_dict(), mass_range)
+            described = (method.model_dump(exclude={"fit"}), features, window and window.to_dict(), mass_range)
             key = digest(events_key, described, config.selection.folds, seed, *simulation_key)
             folder = run.path / "scores" / method.title / name
             folds = config.selection.folds
@@ -266,7 +266,12 @@ def _working_points(scorer: CrossFit, sample: Sample, seed: int) -> dict[str, fl
 def _work(job: ScoreJob) -> str:
     def work(folder: Path) -> None:
         rows, unscored, sample = _sample(job)
-        facts = {"method": job.method.model_dump(), "features": job.features, "unscored": unscored, "seed": job.seed}
+        facts = {
+            "method": job.method.model_dump(exclude={"fit"}),
+            "features": job.features,
+            "unscored": unscored,
+            "seed": job.seed,
+        }
         options: dict[str, Any] = {**job.method.options, "features": job.features}
         crossfit = CrossFit(job.method.name, folds=job.folds, seed=job.seed, **options)
         if reason := _empty_region(job, sample):

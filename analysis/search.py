@@ -88,6 +88,7 @@ def describe_search(config: SearchConfig, base: Path) -> str:
     using = [m.title for m in config.methods if m.uses_simulation]
     windows = search_windows(config)
     cuts = ", ".join(f"{c:g}" for c in config.selection.cuts)
+    functions = [config.fit.function, *(f"{m.fit.function} ({m.title})" for m in config.methods if m.fit)]
     lines = [
         f"search {config.name!r}, seed {config.seed}",
         f"events    {len(files)} files, {config.input.executor.name} executor",
@@ -100,7 +101,7 @@ def describe_search(config: SearchConfig, base: Path) -> str:
         f"windows   {len(windows)} signal regions from {windows[0]} to {windows[-1]}",
         f"methods   {', '.join(m.title for m in config.methods)}; {config.selection.folds} folds",
         f"cuts      none, {cuts} of the events",
-        f"fits      {(len(config.selection.cuts) * len(config.methods) + 1) * len(windows)} with {config.fit.function}",
+        f"fits      {(len(config.selection.cuts) * len(config.methods) + 1) * len(windows)} with {', '.join(functions)}",
         f"limits    {len(limit_cuts(config))} cuts, one mass per window",
         f"workers   {config.workers}",
     ]

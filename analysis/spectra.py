@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from resonaut.models import select
 from resonaut.processors import read_table
 from resonaut.stats import (
     ExcessResult,
+    ScanEntry,
     ScanInput,
     ScanResult,
     local_p_value,
@@ -26,10 +28,27 @@ from resonaut.stats import (
     write_root,
 )
 
-__all__ = ("INCLUSIVE", "excesses_of", "scan_of", "selection_name", "selections_of", "write_spectra")
+__all__ = (
+    "INCLUSIVE",
+    "FitOptions",
+    "excesses_of",
+    "fit_options",
+    "scan_of",
+    "selection_name",
+    "selections_of",
+    "write_spectra",
+)
 
 logger = logging.getLogger(__name__)
 INCLUSIVE = "inclusive"
+
+
+class FitOptions(NamedTuple):
+    """Arguments of the fits in `resonaut.stats`; the range in GeV, None for the whole spectrum."""
+
+    function: str
+    sqrts: float
+    fit_range: tuple[float, float] | None
 
 
 def selection_name(selection: ScanInput) -> str:
@@ -64,18 +83,37 @@ def selections_of(config: SearchConfig, jobs: Sequence[ScoreJob], table: Path) -
     return found
 
 
+def fit_options(config: SearchConfig, selection: ScanInput) -> FitOptions:
+    """How a spectrum is fitted: what its method asks for, else what the search does."""
+    fit = config.fit_of(selection.method)
+    fit_range = None
+    if fit.sideband_bins is not None:
+        edges = log_edges(config.scan.low, config.scan.high, config.scan.bins)
+        first, last = (int(np.argmin(np.abs(edges - end))) for end in (selection.window.low, selection.window.high))
+        ends = max(first - fit.sideband_bins, 0), min(last + fit.sideband_bins, config.scan.bins)
+        fit_range = (float(edges[ends[0]]), float(edges[ends[1]]))
+    return FitOptions(fit.function, config.fit.sqrts, fit_range)
+
+
 def scan_of(config: SearchConfig, selections: Sequence[ScanInput]) -> ScanResult:
     """The p-value scan over all windows and cuts; a fit that fails is an entry that says so."""
-    return scan(selections, function=config.fit.function, sqrts=config.fit.sqrts)
+    groups: dict[FitOptions, list[int]] = {}
+    for row, selection in enumerate(selections):
+        groups.setdefault(fit_options(config, selection), []).append(row)
+    entries: dict[int, ScanEntry] = {}
+    for options, rows in groups.items():
+        found = scan([selections[row] for row in rows], **options._asdict())
+        entries |= zip(rows, found.entries, strict=True)
+    return ScanResult(tuple(entries[row] for row in range(len(selections))))
 
 
 def excesses_of(config: SearchConfig, selections: Sequence[ScanInput]) -> list[tuple[ScanInput, ExcessResult]]:
     """Selections with their blinded fits, for the plots; those that cannot be fitted are left out."""
-    fit = config.fit
     found = []
     for selection in selections:
         try:
-            excess = local_p_value(selection.spectrum, selection.window, function=fit.function, sqrts=fit.sqrts)
+            options = fit_options(config, selection)._asdict()
+            excess = local_p_value(selection.spectrum, selection.window, **options)
         except ResonautError as error:
             logger.warning("%s is not drawn: %s", selection_name(selection), error)
             continue

@@ -93,7 +93,7 @@ def _average(tails: FloatArray) -> FloatArray:
 
 
 def _product(tails: FloatArray) -> FloatArray:
-    logarithm = np.log(-np.expm1(-tails)).sum(axis=0)  # of the product
+    logarithm = np.log1p(-np.exp(-np.maximum(tails, np.finfo(float).tiny))).sum(axis=0)  # of the product
     return np.asarray(-np.log(-np.expm1(np.minimum(logarithm, -np.finfo(float).tiny))))
 
 

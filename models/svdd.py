@@ -19,7 +19,15 @@ from resonaut.models.sample import FloatArray, Sample
 from resonaut.models.scales import Combine, ScoreScale, combine_tails, require_combination
 from resonaut.models.stack import Layer, StackedMLP, choose_device
 from resonaut.models.storage import Tensors
-from resonaut.models.targets import Aims, TargetData, TargetTraining, evaluate_targets, train_to_targets, widen
+from resonaut.models.targets import (
+    Aims,
+    TargetData,
+    TargetTraining,
+    evaluate_targets,
+    stack_of,
+    train_to_targets,
+    widen,
+)
 from resonaut.stats import Window
 
 __all__ = ("SVDD_DIMENSIONS", "SVDD_TARGETS", "DeepSVDD")
@@ -124,7 +132,7 @@ class DeepSVDD(BaseScorer):
         if not self.dimensions or not self.targets:
             msg = f"{self.name!r} needs at least one dimension and one target, got {self.dimensions} and {self.targets}"
             raise ConfigError(msg)
-        positive = {f"dimensions[{place}]": each for place, each in enumerate(self.dimensions)}
+        positive: dict[str, float] = {f"dimensions[{place}]": each for place, each in enumerate(self.dimensions)}
         positive |= {f"hidden[{place}]": each for place, each in enumerate(self.hidden)}
         positive |= {
             "epochs": epochs, "patience": patience, "halve_after": halve_after, "batch_size": batch_size,
@@ -212,10 +220,10 @@ class DeepSVDD(BaseScorer):
         for start in range(0, len(seeds), size):
             stop = min(start + size, len(seeds))
             aims = self._aims(data.device, start, stop)
-            stack = StackedMLP(len(self.features), self._layers(aims.outputs), seeds[start:stop], device=data.device)
-            aims.cut(stack)
+            members = self.members[start:stop]
+            stack = stack_of(len(self.features), self._layers(1)[:-1], members, seeds[start:stop], data.device)
             found.append(train_to_targets(stack, aims, data, options))
-            parts.append(widen(stack, self._layers(max(self.dimensions))))
+            parts.append(widen(stack, max(self.dimensions)))
             if progress is not None:
                 progress(stop, len(seeds))
         self.losses_ = np.concatenate([each.loss for each in found])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,10 +11,20 @@ import torch
 
 from resonaut.errors import ModelError
 from resonaut.models.counter import keys, permutations
+from resonaut.models.networks import join_stacks
 from resonaut.models.sample import FloatArray, IndexArray
 from resonaut.models.stack import Layer, StackedAdam, StackedMLP
 
-__all__ = ("Aims", "TargetData", "TargetResult", "TargetTraining", "evaluate_targets", "train_to_targets", "widen")
+__all__ = (
+    "Aims",
+    "TargetData",
+    "TargetResult",
+    "TargetTraining",
+    "evaluate_targets",
+    "stack_of",
+    "train_to_targets",
+    "widen",
+)
 
 _ORDER_STREAM = 1 << 20
 _ROWS = {"cpu": 512}
@@ -45,14 +55,6 @@ class Aims:
         """Largest number of outputs."""
         return self.share.shape[1]
 
-    @torch.no_grad()
-    def cut(self, network: StackedMLP) -> None:
-        """Set the weights of outputs that a network does not have to zero, where they stay, and scale the rest to its own width."""
-        own = (self.share > 0).sum(dim=1)
-        before = network.layers[-2].width if len(network.layers) > 1 else network.inputs
-        scale = ((before + self.outputs) / (before + own)).sqrt()  # Glorot's limit has the number of outputs in it
-        network.weights[-1].mul_((self.share > 0)[:, None, :] * scale[:, None, None])
-
     def keep(self, chosen: torch.Tensor) -> Aims:
         """Those of some networks."""
         return Aims(self.value[chosen], self.share[chosen])
@@ -62,11 +64,29 @@ class Aims:
         return torch.bmm((network(x) - self.value[:, None, None]).square(), self.share[:, :, None]).squeeze(2)
 
 
+def stack_of(
+    inputs: int,
+    hidden: Sequence[Layer],
+    members: Sequence[tuple[int, float]],
+    seeds: Sequence[int],
+    device: torch.device,
+) -> StackedMLP:
+    """Networks with outputs of their own number, padded to the largest with outputs of zero weights, which no loss moves.
+
+    Initial weights are those that each network would have alone.
+    """
+    outputs = max(dimension for dimension, _ in members)
+    parts = []
+    for (dimension, _), seed in zip(members, seeds, strict=True):
+        parts.append(widen(StackedMLP(inputs, (*hidden, Layer(dimension)), [seed], device=device), outputs))
+    return join_stacks(parts)
+
+
 @torch.no_grad()
-def widen(network: StackedMLP, layers: Sequence[Layer]) -> StackedMLP:
+def widen(network: StackedMLP, outputs: int) -> StackedMLP:
     """The same networks with more outputs, all zero: stacks of several widths can then be joined."""
-    network.layers = tuple(layers)
-    extra = layers[-1].width - network.weights[-1].shape[2]
+    extra = outputs - network.layers[-1].width
+    network.layers = (*network.layers[:-1], Layer(outputs))
     for parameter in (network.weights[-1], network.biases[-1]):
         parameter.data = torch.nn.functional.pad(parameter.data, (0, extra))
     return network
@@ -142,7 +162,13 @@ class TargetResult:
     epochs: IndexArray
 
 
-def train_to_targets(network: StackedMLP, aims: Aims, data: TargetData, options: TargetTraining) -> TargetResult:
+def train_to_targets(
+    network: StackedMLP,
+    aims: Aims,
+    data: TargetData,
+    options: TargetTraining,
+    progress: Callable[[int, FloatArray], None] | None = None,
+) -> TargetResult:
     """Train in place; each network ends with the parameters of its best epoch.
 
     All networks see the same events in the same order, so that a batch is gathered once for the whole stack, and results do not
@@ -158,6 +184,8 @@ def train_to_targets(network: StackedMLP, aims: Aims, data: TargetData, options:
         Events.
     options
         The training.
+    progress
+        Called after each epoch with the epochs done and the best validation losses (K,) so far.
 
     Raises
     ------
@@ -169,6 +197,8 @@ def train_to_targets(network: StackedMLP, aims: Aims, data: TargetData, options:
         for epoch in range(options.epochs):
             session.run_epoch(epoch)
             session.judge(epoch)
+            if progress is not None:
+                progress(epoch + 1, session.loss.cpu().numpy())
             if not len(session.alive):
                 break
     network.adopt(session.best)

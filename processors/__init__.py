@@ -4,6 +4,10 @@
 - jets: `cluster`, `substructure`, `Particles`, `JetPair`, `ALGORITHMS`: compiled clustering and substructure;
 - the dijet processor: `DijetProcessor`, `DijetFeatures`, `DijetCuts`;
 - object events: `EventObjects`, `OBJECT_KINDS`, `read_darkmachines`, `write_darkmachines`: jets, leptons and photons in one form;
+- the object processor: `EventObjectsProcessor`, `ObjectCuts`, `collect_objects`: that form from NanoAOD, PHYSLITE, Delphes, CSV;
+- channels: `CHANNELS`, `Channel`, `channel_cutflow`: selections of object events, each a list of named cuts;
+- encodings: `TypeSlots`, `LeadingObjects`, `ObjectSets`, `encoding_from_dict`: object events as rows of fixed columns;
+- fetching: `fetch`, `list_files`: public data sets, verified against the checksums of their record;
 - running: `run_processor`, `RunResult`, `Ledger`, `make_plan`, `config_hash`: any processor, any source, any executor;
 - tables: `write_table`, `read_table`, `read_provenance`, `table_columns`, `is_table`: Parquet that knows where it is from;
 - selections: `AnomalySelection`, `AnomalyScores`: a saved scorer inside somebody's own processor.
@@ -11,9 +15,12 @@
 
 from __future__ import annotations
 
+from resonaut.processors.channels import CHANNELS, Channel, channel_cutflow
 from resonaut.processors.darkmachines import ObjectsRead, read_darkmachines, write_darkmachines
 from resonaut.processors.dijet import DijetCuts, DijetProcessor
+from resonaut.processors.download import fetch, list_files
 from resonaut.processors.encodings import LeadingObjects, ObjectSets, TypeSlots, encoding_from_dict
+from resonaut.processors.event_objects import EventObjectsProcessor, ObjectCuts, collect_objects
 from resonaut.processors.executors import EXECUTORS
 from resonaut.processors.features import DijetFeatures
 from resonaut.processors.jets import ALGORITHMS, JetPair, Particles, cluster, flatten_particles, substructure
@@ -28,29 +35,37 @@ from resonaut.processors.table import is_table, read_provenance, read_table, tab
 
 __all__ = (
     "ALGORITHMS",
+    "CHANNELS",
     "EXECUTORS",
     "OBJECT_KINDS",
     "SOURCES",
     "AnomalyScores",
     "AnomalySelection",
+    "Channel",
     "DijetCuts",
     "DijetFeatures",
     "DijetProcessor",
     "EventObjects",
+    "EventObjectsProcessor",
     "JetPair",
     "LeadingObjects",
     "Ledger",
+    "ObjectCuts",
     "ObjectSets",
     "ObjectsRead",
     "Particles",
     "RunResult",
     "Source",
     "TypeSlots",
+    "channel_cutflow",
     "cluster",
+    "collect_objects",
     "config_hash",
     "encoding_from_dict",
+    "fetch",
     "flatten_particles",
     "is_table",
+    "list_files",
     "make_plan",
     "read_darkmachines",
     "read_provenance",

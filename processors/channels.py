@@ -30,7 +30,7 @@ class Channel:
 
     def select(self, events: EventObjects) -> Mask:
         """Which events pass all cuts."""
-        return np.logical_and.reduce(list(self.masks(events).values()))
+        return np.asarray(np.logical_and.reduce(list(self.masks(events).values())), bool)
 
 
 def _met(least: float) -> dict[str, Cut]:

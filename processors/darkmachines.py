@@ -42,7 +42,7 @@ LAYOUT = "event ID;process ID;weight;MET;METphi;obj1,E1,pt1,eta1,phi1;obj2,... w
 GZIP_SIGNATURE = b"\x1f\x8b"
 BLOCK = 8 * 1024 * 1024
 TAIL = 64 * 1024  # where the end of the last line of a block is looked for first
-BEYOND = REASONS.index("energy beyond the collision energy")
+BEYOND, BELOW = REASONS.index("energy beyond the collision energy"), REASONS.index("energy below pT")
 LOWEST_MEDIAN = 1.0  # GeV: the softest objects of such samples have 15
 
 
@@ -186,7 +186,7 @@ def check_units(path: str, status: npt.NDArray[np.int8], events: EventObjects) -
     """Raise `InputError` if the energies of the lines of a file cannot be in MeV.
 
     Objects of such samples have a pT of at least 15 GeV and no more than the collision energy, so that GeV or keV, taken for
-    MeV, put all of them outside.
+    MeV, put all of them outside. A few lines in the right unit do not hide a file that is in another.
     """
     beyond = int(np.count_nonzero(status == BEYOND))
     if beyond > np.count_nonzero(status == 0):
@@ -195,10 +195,13 @@ def check_units(path: str, status: npt.NDArray[np.int8], events: EventObjects) -
             "values look like keV or a smaller unit, expected MeV"
         )
         raise InputError(msg)
-    if len(events.pt) and (np.median(events.pt) < LOWEST_MEDIAN or events.e.max() <= COLLISION_ENERGY / 1000):
+    if not len(events.pt):
+        return
+    pt, energy = 1000 * np.median(events.pt), 1000 * np.quantile(events.e, 0.9)
+    if pt < 1000 * LOWEST_MEDIAN or energy <= COLLISION_ENERGY:
         msg = (
-            f"{path}: the median pT of the objects is {1000 * np.median(events.pt):g} and the largest energy "
-            f"{1000 * events.e.max():g}: values look like GeV, expected MeV"
+            f"{path}: half of the objects have a pT below {pt:g} and 90 % an energy below {energy:g}: "
+            "values look like GeV, expected MeV"
         )
         raise InputError(msg)
 
@@ -264,10 +267,8 @@ def read_darkmachines(
         for block in reader.blocks():
             parsed = ParsedLines.of(block, max_objects)
             _note_examples(parsed, before, max_objects, examples)
-            if examples and on_bad_line == "raise" and not _all_in_other_units(parsed):
-                reason, example = min(examples.items(), key=lambda item: int(item[1].split(":")[0][5:]))
-                msg = f"{name}, {example!r}: {reason}; expected {LAYOUT}"
-                raise InputError(msg)
+            if on_bad_line == "raise" and not _all_alike(parsed):
+                _require_none(name, examples)
             statuses.append(parsed.status)
             parts.append(parsed.events.take(parsed.good) if not parsed.good.all() else parsed.events)
             before = reader.number
@@ -276,14 +277,24 @@ def read_darkmachines(
     events = EventObjects.concatenate(parts)
     check_units(name, status, events)
     require_good(name, status, examples)
+    if on_bad_line == "raise":
+        _require_none(name, examples)
     counts = np.bincount(status, minlength=len(REASONS))
     skipped = {_reason(i, max_objects): int(counts[i]) for i in range(1, len(REASONS)) if counts[i]}
     return ObjectsRead(events, skipped, examples)
 
 
-def _all_in_other_units(parsed: ParsedLines) -> bool:
-    """True where a report of one bad line would hide that the whole file is in another unit."""
-    return bool(np.count_nonzero(parsed.status == BEYOND) > np.count_nonzero(parsed.good))
+def _all_alike(parsed: ParsedLines) -> bool:
+    """True where a report of one bad line would hide that the whole file has another unit or order of fields."""
+    return any(np.count_nonzero(parsed.status == code) > np.count_nonzero(parsed.good) for code in (BEYOND, BELOW))
+
+
+def _require_none(path: str, examples: dict[str, str]) -> None:
+    """Raise `InputError` with the first of the bad lines, if there are any."""
+    if examples:
+        reason, example = min(examples.items(), key=lambda item: int(item[1].split(":", 1)[0].removeprefix("line ")))
+        msg = f"{path}, {example!r}: {reason}; expected {LAYOUT}"
+        raise InputError(msg)
 
 
 def _note_examples(parsed: ParsedLines, before: int, max_objects: int | None, examples: dict[str, str]) -> None:

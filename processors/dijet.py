@@ -14,7 +14,7 @@ from coffea.processor import ProcessorABC, column_accumulator
 from resonaut.errors import ConfigError
 from resonaut.processors.features import DijetFeatures
 
-__all__ = ("DijetCuts", "DijetProcessor")
+__all__ = ("DijetCuts", "DijetProcessor", "EventFlow", "event_weights")
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -73,7 +73,7 @@ class DijetCuts:
 
 
 @dataclass
-class _Flow:
+class EventFlow:
     """Which events are still in, how many are left after each step, and which were skipped for what."""
 
     weight: Floats
@@ -137,8 +137,8 @@ class DijetProcessor(ProcessorABC):  # type: ignore[misc] # coffea is untyped
         """Table, cutflow and histograms of a chunk of events."""
         metadata = events.metadata or {}
         pair, columns = self.features.pair_and_columns(events)
-        weight = _weights(events, metadata)
-        flow = _Flow(weight, np.ones(len(events), bool))
+        weight = event_weights(events, metadata)
+        flow = EventFlow(weight, np.ones(len(events), bool))
         flow.note("all")
         flow.skip("weight not finite", ~np.isfinite(weight))
         if pair.broken is not None:
@@ -155,7 +155,7 @@ class DijetProcessor(ProcessorABC):  # type: ignore[misc] # coffea is untyped
         table["weight"] = weight[flow.alive]
         return {str(metadata.get("dataset", "events")): self._output(flow, table)}
 
-    def _output(self, flow: _Flow, table: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    def _output(self, flow: EventFlow, table: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
         histograms = {}
         for name, (bins, low, high, label) in self.histograms.items():
             if name in table:
@@ -175,7 +175,7 @@ class DijetProcessor(ProcessorABC):  # type: ignore[misc] # coffea is untyped
         return accumulator
 
 
-def _weights(events: Any, metadata: Any) -> Floats:
+def event_weights(events: Any, metadata: Any) -> Floats:
     """Event weights: the file's `weight` or generator weight, times the dataset's `weight`."""
     weight = np.full(len(events), float(metadata.get("weight", 1.0)))
     for name in ("weight", "genWeight"):

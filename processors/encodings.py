@@ -256,8 +256,8 @@ class ObjectSets(_Encoding):
         rank = self._ranks(events)
         kept = rank < self.most
         rows, at = events.rows[kept], 5 * rank[kept]
-        columns = (events.kind, _logarithm(events.e), _logarithm(events.pt), events.eta, events.phi)
-        for i, values in enumerate(columns):
+        columns: list[npt.NDArray[Any]] = [events.kind, _logarithm(events.e), _logarithm(events.pt)]
+        for i, values in enumerate([*columns, events.eta, events.phi]):
             out[rows, at + i] = values[kept]
         last = 5 * self.most
         out[:, last], out[:, last + 2], out[:, last + 4] = MET_KIND, _logarithm(events.met), events.met_phi

@@ -28,14 +28,16 @@ REASONS = (
     "weight, MET or direction not finite or out of range",
     "no objects",
     "too many objects",
+    "energy below pT",
     "energy beyond the collision energy",
 )
 """What can be wrong with a line, by its status."""
 
-MALFORMED, UNKNOWN_CODE, BAD_ENERGY, BAD_VALUE, EMPTY, TOO_MANY, BEYOND = range(1, 8)
+MALFORMED, UNKNOWN_CODE, BAD_ENERGY, BAD_VALUE, EMPTY, TOO_MANY, BELOW, BEYOND = range(1, 9)
 SPACE, TAB, RETURN, NEWLINE, SEMICOLON, COMMA = 32, 9, 13, 10, 59, 44
 MEV = 1000.0  # MeV in a GeV
 COLLISION_ENERGY = 14_000.0  # GeV, the highest that the LHC was built for
+ROUNDING = 0.99  # an energy may be this much of the pT, which it cannot be below, as both were rounded
 MOST_ETA = 20.0
 MOST_PHI = 6.2832  # azimuths come as -pi..pi or 0..2 pi, rounded
 EXACT = 2**53
@@ -195,6 +197,8 @@ def _object(data: Bytes, start: int, stop: int, kind: Codes, four: Floats, at: i
         return BAD_VALUE
     if four[at, 0] > COLLISION_ENERGY or four[at, 1] > COLLISION_ENERGY:
         return BEYOND
+    if four[at, 0] < ROUNDING * four[at, 1]:
+        return BELOW
     return 0
 
 
@@ -319,8 +323,6 @@ def parse_lines(
         start, stop = _trim(data, begin, end)
         if start < stop:
             where[line, 0], where[line, 1], where[line, 2] = number, start, stop
-            if data[stop - 1] == SEMICOLON:
-                stop -= 1
             after, status[line] = _line(data, start, stop, most, event, numbers, names, kind, four, line, first)
             counts[line] = after - first
             first = after

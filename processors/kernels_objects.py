@@ -46,7 +46,7 @@ def close_to_others(offsets: Ints, group: Ints, eta: Floats, phi: Floats, radius
             for k in range(offsets[event], offsets[event + 1]):
                 if group[k] == 1:
                     deta = eta[i] - eta[k]
-                    dphi = math.remainder(phi[i] - phi[k], 2.0 * math.pi)
+                    dphi = (phi[i] - phi[k] + math.pi) % (2.0 * math.pi) - math.pi
                     if deta * deta + dphi * dphi < radius * radius:
                         out[i] = True
     return out

@@ -86,6 +86,8 @@ class EventObjects:
         types: dict[str, Any] = {"event": np.int64, "process": np.str_, "kind": np.int8, "offsets": np.int64}
         for each in fields(self):
             values = np.asarray(getattr(self, each.name))
+            if each.name == "kind":
+                _require_codes(values)  # before they are stored in a byte, where 257 becomes 1
             wanted = types.get(each.name, np.float64)
             object.__setattr__(self, each.name, np.ascontiguousarray(values, dtype=wanted))
         n, total = len(self.met), len(self.kind)
@@ -96,9 +98,6 @@ class EventObjects:
             raise InputError(msg)
         if self.offsets[0] != 0 or self.offsets[-1] != total or np.any(np.diff(self.offsets) < 0):
             msg = f"offsets do not partition {total} objects: they must rise from 0 to {total}"
-            raise InputError(msg)
-        if total and (self.kind.min() < 1 or self.kind.max() > len(OBJECT_KINDS)):
-            msg = f"codes of objects go from {self.kind.min()} to {self.kind.max()}, expected 1 to {len(OBJECT_KINDS)}"
             raise InputError(msg)
 
     def __len__(self) -> int:
@@ -193,3 +192,9 @@ class EventObjects:
 
 def _offsets(counts: npt.NDArray[Any]) -> Ints:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _require_codes(kind: npt.NDArray[Any]) -> None:
+    if kind.size and not np.isin(kind, np.arange(1, len(OBJECT_KINDS) + 1)).all():
+        msg = f"codes of objects go from {kind.min()} to {kind.max()}, expected whole numbers from 1 to {len(OBJECT_KINDS)}"
+        raise InputError(msg)

@@ -5,6 +5,7 @@ coffea `NanoEvents` array, whatever the format on disk:
 
 - `PFCand` (jagged: pt, eta, phi, mass) where the file holds particles;
 - `FatJet` (jagged: pt, eta, phi, mass, and tau1 ... where they are there) where it holds jets;
+- `Jet`, `Electron`, `Muon`, `Photon`, `MET` or `Object` (jagged, of all kinds) where it holds reconstructed objects;
 - `label`, `weight`, `run`, `luminosityBlock`, `event` where they are there. Nothing that a file lacks is invented.
 
 A new layout is one new class with the methods of `Source` and one line in `SOURCES`.
@@ -17,7 +18,9 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from resonaut.errors import InputError, unknown_name
+from resonaut.processors.darkmachines import LAYOUT
 from resonaut.processors.sources_hdf5 import LHCOFeatures, LHCOParticles
+from resonaut.processors.sources_objects import DarkMachines, Delphes, Physlite
 from resonaut.processors.sources_root import NanoAOD, ParticleTree, PFNano
 
 __all__ = ("SOURCES", "Source", "recognise", "source")
@@ -41,7 +44,17 @@ class Source(Protocol):
 
 
 SOURCES: dict[str, Source] = {
-    each.name: each for each in (LHCOParticles(), LHCOFeatures(), PFNano(), NanoAOD(), ParticleTree())
+    each.name: each
+    for each in (
+        LHCOParticles(),
+        LHCOFeatures(),
+        Delphes(),  # before the sources that want a tree `Events`
+        Physlite(),
+        PFNano(),
+        NanoAOD(),
+        ParticleTree(),
+        DarkMachines(),
+    )
 }
 """Every source by its name; the first that recognises a file reads it."""
 
@@ -73,6 +86,7 @@ def recognise(path: str | os.PathLike[str]) -> str:
             return each.name
     msg = (
         f"{name}: no source knows this layout; known are {', '.join(SOURCES)}. "
-        "Expected HDF5 with a pandas frame `df` of particles or jet features, or ROOT with a tree `Events`"
+        "Expected HDF5 with a pandas frame `df` of particles or jet features, ROOT with a tree `Events`, `Delphes` or "
+        f"`CollectionTree`, or lines of {LAYOUT}"
     )
     raise InputError(msg)

@@ -19,13 +19,14 @@ from coffea.nanoevents import NanoEventsFactory
 from resonaut.errors import InputError
 from resonaut.processors.schema import ParticleSchema
 
-__all__ = ("NanoAOD", "PFNano", "ParticleTree", "write_particle_tree")
+__all__ = ("NanoAOD", "PFNano", "ParticleTree", "is_root", "open_tree", "write_particle_tree")
 
 ROOT_SIGNATURE = b"root"
 TREE = "Events"
 
 
-def _is_root(path: str) -> bool:
+def is_root(path: str) -> bool:
+    """True if a file begins as ROOT files do; remote ones are judged by their name."""
     if "://" in path:
         return path.split("?", maxsplit=1)[0].endswith(".root")
     try:
@@ -44,7 +45,8 @@ def _require_whole(path: str, promised: int) -> None:
 
 
 @contextmanager
-def _open_tree(path: str, tree: str | None) -> Iterator[Any]:
+def open_tree(path: str, tree: str | None) -> Iterator[Any]:
+    """A tree or RNTuple of a file, `Events` unless another is named; InputError if the file or the tree is not there."""
     name = tree or TREE
     try:
         with uproot.open(path) as file:
@@ -70,14 +72,14 @@ class _Trees:
 
     def recognises(self, path: str) -> bool:
         """True if the file is ROOT and its tree `Events` has the branches of this layout."""
-        if not _is_root(path):
+        if not is_root(path):
             return False
-        with _open_tree(path, None) as tree:
+        with open_tree(path, None) as tree:
             return self._takes({name.rsplit(".", 1)[-1] for name in tree.keys()})  # noqa: SIM118 (uproot: keys only)
 
     def n_events(self, path: str, tree: str | None = None) -> int:
         """Number of entries of the tree."""
-        with _open_tree(path, tree) as opened:
+        with open_tree(path, tree) as opened:
             return int(opened.num_entries)
 
     def read(
@@ -109,12 +111,12 @@ class ParticleTree(_Trees):
 
 
 class NanoAOD(_Trees):
-    """CMS NanoAOD with a collection `FatJet` (or `ScoutingFatJet`)."""
+    """CMS NanoAOD with a collection `FatJet`, `ScoutingFatJet` or `Jet`."""
 
     name = "nanoaod"
 
     def _takes(self, branches: set[str]) -> bool:
-        return "FatJet_pt" in branches or "ScoutingFatJet_pt" in branches
+        return bool({"FatJet_pt", "ScoutingFatJet_pt", "Jet_pt"} & branches)
 
 
 class PFNano(_Trees):

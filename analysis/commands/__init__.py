@@ -1,10 +1,11 @@
-"""Commands on a histogram that somebody made: the statistics alone, each a thin layer over `resonaut.stats`."""
+"""Commands that are not stages of a search, most of them the statistics alone, on a histogram that somebody made."""
 
 from __future__ import annotations
 
 from resonaut.analysis.commands.benchmark import benchmark
 from resonaut.analysis.commands.bottleneck import bottleneck
 from resonaut.analysis.commands.bumphunt import bumphunt
+from resonaut.analysis.commands.fetch import fetch
 from resonaut.analysis.commands.fit import fit
 from resonaut.analysis.commands.limit import limit
 from resonaut.analysis.commands.plot import plot
@@ -13,4 +14,4 @@ from resonaut.analysis.commands.toys import toys
 
 __all__ = ("COMMANDS",)
 
-COMMANDS = (benchmark, bottleneck, fit, scan, bumphunt, toys, limit, plot)
+COMMANDS = (benchmark, bottleneck, fit, scan, bumphunt, toys, limit, plot, fetch)

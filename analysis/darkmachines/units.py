@@ -100,7 +100,8 @@ class ScoresUnit:
             scorer.fit(samples["training"], None)
         scores = _scores(scorer, samples)
         arrays = {f"{variant}{_SEPARATOR}{role}": x for variant, roles in scores.items() for role, x in roles.items()}
-        np.savez(folder / "scores.npz", **{name: values.astype(np.float32) for name, values in arrays.items()})
+        single: dict[str, Any] = {name: values.astype(np.float32) for name, values in arrays.items()}
+        np.savez(folder / "scores.npz", **single)
         save_scorer(scorer, folder / "scorer")
         facts.pop("names")
         facts.pop("objects", None)

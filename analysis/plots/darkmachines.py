@@ -18,6 +18,11 @@ Results = Mapping[str, Any]
 _MAIN = ("deep-svdd avg", "flow", "deep-sets", "deep-svdd+flow or", "deep-svdd+flow avg", "deep-svdd+flow and")
 _FEW = ("deep-svdd avg", "flow", "deep-svdd+flow or", "deep-sets")
 _OTHER = "published, challenge data"
+_NAMED = {
+    "Combined-OR-DeepSVDD-Flow": (-8, -3),
+    "DeepSetVAE_weight_1.0": (-8, 4),
+    "Flow-Efficient_Likelihood": (0, -14),
+}
 
 
 def draw_challenge(results: Results, folder: Path) -> None:
@@ -148,16 +153,14 @@ def _matrix(results: Results, channel: str) -> Drawn:
 
 def _hackathon_and_secret(results: Results) -> Drawn:
     """Median over the hackathon's signals against that over the secret ones: published, and ours where there are secret events."""
-    figure, axis = plt.subplots(figsize=(8, 6))
+    figure, axis = plt.subplots(figsize=(7.5, 6))
     published = {name: each for name, each in PUBLISHED["submissions"].items() if each["secret"]}
     x = [max(each["hackathon"][1], 0.05) for each in published.values()]
     y = [max(each["secret"][1], 0.05) for each in published.values()]
     axis.plot(x, y, "o", color="#999999", mfc="none", label=_OTHER)
-    for name, each in published.items():
-        if "OR-DeepSVDD" in name or name.startswith(("Flow-Eff", "DeepSetVAE")):
-            axis.annotate(
-                name, (each["hackathon"][1], each["secret"][1]), fontsize=7, xytext=(4, 4), textcoords="offset points"
-            )
+    for name, at in _NAMED.items():
+        point = (published[name]["hackathon"][1], published[name]["secret"][1])
+        axis.annotate(name, point, fontsize=8, xytext=at, textcoords="offset points", ha="right")
     ours = {}
     for name, colour in zip([n for n in _MAIN if n in results["scores"]], COLOURS, strict=False):
         here, hidden = results["improvements_signal"][name], results["improvements_secret"][name]
@@ -174,7 +177,7 @@ def _hackathon_and_secret(results: Results) -> Drawn:
     axis.set_yscale("log")
     axis.set_xlabel("median TI, hackathon signals")
     axis.set_ylabel("median SI, secret signals")
-    axis.legend(fontsize=8, loc="lower right")
+    axis.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.02, 0.5))
     return figure, {
         "published": {name: [each["hackathon"][1], each["secret"][1]] for name, each in published.items()},
         "here": ours,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp, ndtr, ndtri
 
@@ -242,7 +243,7 @@ class MixedFlow(FittedFlow):
         seen, _ = self.columns_.to(x, np.random.default_rng(seeds[3]).random((len(x), 2 * x.shape[1])))
         self.standard_ = Standardised.learn("features", seen)
         data = FlowData((self.tensor(self.standard_.to(seen)),), self.tensor(w))
-        training, validation = (data.take(self.tensor(each).long()) for each in (rows, held_out))
+        training, validation = (data.take(torch.as_tensor(each, device=self.device)) for each in (rows, held_out))
         module = self.new_module(seen.shape[1], 0, seeds[1])
 
         def loss(z: Any) -> Any:
@@ -278,8 +279,6 @@ class MixedFlow(FittedFlow):
         return np.asarray(np.concatenate([*found, np.empty(0)]) - np.log(self.standard_.scale).sum() - density)
 
     def _coordinate_log_prob(self, z: Any) -> FloatArray:
-        import torch
-
         with torch.no_grad():
             each = []
             for module in self.members_:

@@ -6,7 +6,8 @@ signal) and to the sidebands alone (free signal, which absorbs the cell exactly)
 .. math:: q_0 = D(\text{no signal}) - D(\text{free signal}), \qquad Z = \mathrm{sign}(n - b) \sqrt{q_0},
 
 with D the deviance and b the prediction of the sidebands (Cowan, Cranmer, Gross, Vitells, arXiv:1007.1727, extended to
-deficits: a deficit has p > 0.5). Both fits are those of `resonaut.stats.engine.batched`, so many spectra are done at once.
+deficits: a deficit has p > 0.5). Both fits are those of `resonaut.stats.engine.batched`, so many spectra are done at once;
+functions that are not log-linear are fitted one spectrum after another.
 
 Where b is below `ON_OFF_BELOW` events the asymptotic distribution of q0 no longer holds, and the count is a small
 integer. There the fit is reduced to the on/off problem that is equivalent to it, a sideband count and a ratio tau of
@@ -25,7 +26,7 @@ it is conservative: background alone falls below a small p at most as often as i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -36,9 +37,10 @@ from scipy import special
 from resonaut.errors import InputError
 from resonaut.stats.engine.batched import AT_LIMIT, FAILED, BatchFit, covariance_from, fit_batch
 from resonaut.stats.engine.design import Design, pooled_importance
+from resonaut.stats.excesses.single import fit_both
 from resonaut.stats.fits.choice import choose_functions
 from resonaut.stats.fits.fit import FitResult, fit_counts, status_text
-from resonaut.stats.functions import DEFAULT_SQRTS
+from resonaut.stats.functions import DEFAULT_SQRTS, background_function
 from resonaut.stats.records import brief
 from resonaut.stats.regions import Region, fit_region
 from resonaut.stats.spectrum import Spectrum, as_counts, poisson_counts
@@ -48,6 +50,7 @@ __all__ = ("ExcessResult", "LocalPValues", "local_p_value", "local_p_values", "l
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
 
 ON_OFF_BELOW = 25.0  # events: above, the half-count step of the conservative p-value is below 0.1 standard deviations
 
@@ -202,7 +205,8 @@ def local_p_values(
     window : Window
         Bins that its signal region covers, even in part, are the counting cell.
     function : str
-        Name of a background function, or "auto" (chosen for each spectrum on its sidebands).
+        Name of a background function, or "auto" (chosen for each spectrum on its sidebands). One that is not log-linear takes
+        milliseconds for each spectrum.
     sqrts : float
         GeV.
     fit_range : (low, high), optional
@@ -230,14 +234,19 @@ def local_p_values(
     names = _functions(data, bounds, region, function, sqrts)
     observed = data[:, region.blinded].sum(axis=1)
     columns = np.full((4, len(data)), np.nan)
-    status = np.full(len(data), FAILED)
+    status: list[str] = [""] * len(data)
     for name in dict.fromkeys(names):
         rows = np.flatnonzero(np.array(names) == name)
-        importance = pooled_importance(data[rows], region.in_range)
-        design = Design.build(name, bounds, sqrts=sqrts, importance=importance)
-        columns[:, rows], status[rows] = _excess(data[rows], design, region)
+        if background_function(name).log_linear:
+            importance = pooled_importance(data[rows], region.in_range)
+            design = Design.build(name, bounds, sqrts=sqrts, importance=importance)
+            columns[:, rows], texts = _excess(data[rows], design, region)
+        else:
+            columns[:, rows], texts = _excess_one_by_one(data[rows], bounds, region, name, sqrts)
+        for row, text in zip(rows, texts, strict=True):
+            status[row] = text
     expected, error, p, z = columns
-    return LocalPValues(observed, expected, error, p, z, tuple(status_text(int(code)) for code in status), tuple(names))
+    return LocalPValues(observed, expected, error, p, z, tuple(status), tuple(names))
 
 
 def _functions(data: FloatArray, edges: FloatArray, region: Region, function: str, sqrts: float) -> list[str]:
@@ -282,25 +291,44 @@ class _Tests(NamedTuple):
         null = fit_batch(data, design, region.in_range, starts=region.starts())
         expected = free.expected_in(region.blinded)
         q0 = np.maximum(null.deviance - free.deviance, 0.0)
-        z = np.where(observed >= expected, 1.0, -1.0) * np.sqrt(q0)
-        p = special.ndtr(-z)
-        small = np.flatnonzero(expected < ON_OFF_BELOW)
-        if len(small):
-            tau = _exposure_ratio(null.take(small), region)
-            p_small, z_small = _on_off(observed[small], tau * expected[small], tau)
-            # where propagation of errors to tau breaks down (a shape that hardly any event constrains), q0 is the safer one
-            safer = np.abs(z_small) <= np.abs(z[small])
-            p[small[safer]], z[small[safer]] = p_small[safer], z_small[safer]
+        p, z = _significance(observed, expected, q0, lambda rows: _exposure_ratio(null.take(rows), region))
         runaway = (free.status == AT_LIMIT) & (expected > 10.0 * (data[:, region.in_range].sum(axis=1) + 1.0))
         return cls(free, expected, p, z, free.ok & null.ok & ~runaway)
 
 
-def _excess(data: FloatArray, design: Design, region: Region) -> tuple[FloatArray, npt.NDArray[np.int8]]:
+def _significance(
+    observed: FloatArray, expected: FloatArray, q0: FloatArray, exposure: Callable[[IntArray], FloatArray]
+) -> tuple[FloatArray, FloatArray]:
+    """p-value and signed significance; `exposure` gives tau of the rows that hold few events."""
+    z = np.where(observed >= expected, 1.0, -1.0) * np.sqrt(q0)
+    p = special.ndtr(-z)
+    small = np.flatnonzero(expected < ON_OFF_BELOW)
+    if len(small):
+        tau = exposure(small)
+        p_small, z_small = _on_off(observed[small], tau * expected[small], tau)
+        # where propagation of errors to tau breaks down (a shape that hardly any event constrains), q0 is the safer one
+        safer = np.abs(z_small) <= np.abs(z[small])
+        p[small[safer]], z[small[safer]] = p_small[safer], z_small[safer]
+    return np.asarray(p), np.asarray(z)
+
+
+def _excess(data: FloatArray, design: Design, region: Region) -> tuple[FloatArray, list[str]]:
     """Rows: expected, its error, p-value, significance; and the status of the sideband fits."""
     tests = _Tests.make(data, design, region)
     rows = np.stack([tests.expected, tests.free.sum_in(region.blinded)[1], tests.p, tests.z])
     rows[:, ~tests.usable] = np.nan
-    return rows, np.where(tests.usable, tests.free.status, FAILED).astype(np.int8)
+    codes = np.where(tests.usable, tests.free.status, FAILED)
+    return rows, [status_text(int(code)) for code in codes]
+
+
+def _excess_one_by_one(
+    data: FloatArray, edges: FloatArray, region: Region, function: str, sqrts: float
+) -> tuple[FloatArray, list[str]]:
+    """The same for a function that is not log-linear."""
+    fits = [fit_both(row, edges, region, function=function, sqrts=sqrts) for row in data]
+    expected, error, q0, exposure = (np.array(column) for column in zip(*(fit[:4] for fit in fits), strict=True))
+    p, z = _significance(data[:, region.blinded].sum(axis=1), expected, q0, lambda rows: exposure[rows])
+    return np.stack([expected, error, p, z]), [fit.status for fit in fits]
 
 
 def _exposure_ratio(null: BatchFit, region: Region) -> FloatArray:

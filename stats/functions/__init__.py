@@ -9,7 +9,7 @@
 `diphoton`
     Functions of searches with photons; inverse powers (not log-linear).
 `sums`
-    Sums of power laws (not log-linear).
+    Sums of power laws; the straight line (not log-linear).
 
 A function of one's own is a `BackgroundFunction` (log-linear) or a subclass of `NonLinearFunction`, given to
 `register_function`.

@@ -42,6 +42,7 @@ BY_HAND = {
     "invpow3": (lambda x, p: (1 + p[0] * x) ** -p[1], (12.0, 9.0)),
     "invpowlin4": (lambda x, p: (1 + p[0] * x) ** -(p[1] + p[2] * x), (12.0, 9.0, 2.0)),
     "two-powers": (lambda x, p: x ** -p[0] + np.exp(p[1]) * x ** -p[2], (5.0, -3.0, 6.5)),
+    "linear": (lambda x, p: np.cos(p[0]) + x * np.sin(p[0]), (0.7,)),
 }
 
 
@@ -126,7 +127,7 @@ def test_unknown_names_and_domain():
         background_function("dijet2").density(1000.0, {"p0": 1.0})
 
 
-@pytest.mark.parametrize("name", ["modexp3", "modexp4", "invpow3", "invpowlin4", "two-powers"])
+@pytest.mark.parametrize("name", ["modexp3", "modexp4", "invpow3", "invpowlin4", "two-powers", "linear"])
 def test_batched_engine_refuses_what_it_cannot_fit(name, paper_edges):
     with pytest.raises(ConfigError, match=f"'{name}' is not log-linear.*one of.*dijet4.*fit_background takes it"):
         Design.build(name, paper_edges)
