@@ -76,7 +76,7 @@ class EventObjectsProcessor(ProcessorABC):  # type: ignore[misc] # coffea is unt
     met : collection of the missing momentum; `None` for `PuppiMET`, else `MET`.
     without : collections among Jet, Electron, Muon, Photon and MET that may be absent; then there are none of
         them, or no missing momentum, in any event, which is noted.
-        max_objects : events with more objects are skipped and counted (the challenge has at most 20); `None` for no limit.
+    max_objects : events with more objects are skipped and counted (the challenge has at most 20); `None` for no limit.
 
     Raises
     ------
