@@ -9,8 +9,7 @@ import torch
 from nflows.transforms.base import Transform
 from numpy.typing import ArrayLike
 
-from resonaut.errors import ConfigError, ModelError
-from resonaut.models.flows.fitted import FittedFlow, integer_seed, under
+from resonaut.models.flows.fitted import FittedFlow, integer_seed, rebuilding, under
 from resonaut.models.flows.options import FlowOptions
 from resonaut.models.flows.preprocessing import Preprocessing, Standardised, as_matrix, whole_columns
 from resonaut.models.flows.training import FlowData, Progress, checked_weight, split, train_flow
@@ -207,14 +206,11 @@ class ConditionalFlow(FittedFlow):
         ModelError
             If they do not belong together.
         """
-        try:
+        with rebuilding("flow"):
             flow = cls(FlowOptions(**facts["options"]), seed=facts["seed"], device=device)
             flow.preprocessing_ = Preprocessing.restore(under("preprocessing.", tensors))
             flow.context_ = Standardised(tensors["context.shift"], tensors["context.scale"])
             flow.restore_members(tensors, facts)
-        except (KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
-            msg = f"the stored flow cannot be rebuilt ({error}): fit and save again"
-            raise ModelError(msg) from error
         return flow
 
     def _checked(self, features: ArrayLike, context: ArrayLike) -> tuple[FloatArray, FloatArray]:

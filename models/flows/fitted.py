@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from nflows.transforms.base import Transform
 
-from resonaut.errors import ModelError
+from resonaut.errors import ConfigError, ModelError
 from resonaut.models.flows.options import FlowOptions
 from resonaut.models.flows.preprocessing import Preprocessing
 from resonaut.models.flows.training import TrainedFlow
@@ -19,7 +20,7 @@ from resonaut.models.sample import FloatArray
 from resonaut.models.stack import choose_device
 from resonaut.models.storage import Tensors
 
-__all__ = ("FittedFlow", "integer_seed", "under")
+__all__ = ("FittedFlow", "integer_seed", "rebuilding", "under")
 
 logger = logging.getLogger(__name__)
 _ROWS = 8192  # of a pass that needs no gradients: its numbers stay near the processor
@@ -139,3 +140,13 @@ def integer_seed(seed: np.random.SeedSequence) -> int:
 def under(prefix: str, tensors: Tensors) -> Tensors:
     """Arrays whose names begin with `prefix`, without it."""
     return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+
+
+@contextmanager
+def rebuilding(what: str) -> Iterator[None]:
+    """Any error of the block as a ModelError: tensors and facts that do not belong together."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
+        msg = f"the stored {what} cannot be rebuilt ({error}): fit and save again"
+        raise ModelError(msg) from error

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp, ndtr, ndtri
 
-from resonaut.errors import ConfigError, InputError, ModelError
+from resonaut.errors import ConfigError, InputError
 from resonaut.models.counter import row_uniform
-from resonaut.models.flows.fitted import FittedFlow, integer_seed, under
+from resonaut.models.flows.fitted import FittedFlow, integer_seed, rebuilding, under
 from resonaut.models.flows.options import FlowOptions
 from resonaut.models.flows.preprocessing import Standardised, as_matrix
 from resonaut.models.flows.training import FlowData, Progress, checked_weight, split, train_flow
@@ -324,13 +324,10 @@ class MixedFlow(FittedFlow):
         ModelError
             If they do not belong together.
         """
-        try:
+        with rebuilding("flow"):
             flow = cls(FlowOptions(**facts["options"]), seed=facts["seed"], device=device)
             flow.columns_ = Columns.restore(under("columns.", tensors))
             flow.standard_ = Standardised(tensors["standard.shift"], tensors["standard.scale"])
             flow.trained_ = int(facts["trained"])
             flow.restore_members(tensors, facts)
-        except (KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
-            msg = f"the stored flow cannot be rebuilt ({error}): fit and save again"
-            raise ModelError(msg) from error
         return flow

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from resonaut.errors import ConfigError, ModelError
+from resonaut.errors import ConfigError
 from resonaut.models.flows.density import ConditionalFlow
-from resonaut.models.flows.fitted import FittedFlow, integer_seed, under
+from resonaut.models.flows.fitted import FittedFlow, integer_seed, rebuilding, under
 from resonaut.models.flows.options import FlowOptions
 from resonaut.models.flows.preprocessing import as_matrix
 from resonaut.models.flows.training import FlowData, Progress, checked_weight, split, train_flow
@@ -149,13 +149,10 @@ class TransportFlow(FittedFlow):
         ModelError
             If they do not belong together.
         """
-        try:
+        with rebuilding("map"):
             base = ConditionalFlow.restore(under("base.", tensors), facts["base"], device)
             flow = cls(base, FlowOptions(**facts["options"]), seed=facts["seed"])
             flow.restore_members(tensors, facts)
-        except (KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
-            msg = f"the stored map cannot be rebuilt ({error}): fit and save again"
-            raise ModelError(msg) from error
         return flow
 
     def _moved(self, features: ArrayLike, source: ArrayLike, target: ArrayLike, *, inverse: bool) -> FloatArray:
