@@ -43,8 +43,7 @@ def measure(kind: str, training: Sample, background: Sample, signals: dict[str, 
     row: dict[str, Any] = {"scorer": kind, "seed": seed, **took}
     row["facts"] = dict(getattr(scorer, "learnt_facts", dict)())
     for signal, sample in signals.items():
-        found = performance(scores, scorer.score(sample))
-        row[signal] = {k: v for k, v in found.items() if k != "curve"}
+        row[signal] = performance(scores, scorer.score(sample))
     return row
 
 

@@ -16,6 +16,7 @@ __all__ = ("COMBINATIONS", "Combine", "ScoreScale", "combine_tails", "require_co
 
 Combine = Literal["and", "or", "prod", "avg"]
 _POINTS = 2000  # of a score's distribution: spaced evenly in the log of the fraction above
+_FAR = 30.0  # -ln(1 - u), beyond which u is 1 in double precision's eyes
 _LAST = 3.0  # of the log of the fraction above: the stretch at the top (5 % of what it begins with) that is continued
 
 
@@ -94,7 +95,9 @@ def _average(tails: FloatArray) -> FloatArray:
 
 def _product(tails: FloatArray) -> FloatArray:
     logarithm = np.log1p(-np.exp(-np.maximum(tails, np.finfo(float).tiny))).sum(axis=0)  # of the product
-    return np.asarray(-np.log(-np.expm1(np.minimum(logarithm, -np.finfo(float).tiny))))
+    exact = -np.log(-np.expm1(np.minimum(logarithm, -np.finfo(float).tiny)))
+    # far out 1 - prod(1 - e^-t) is the sum of e^-t, which the logarithm can take where the sum itself is zero
+    return np.asarray(np.where(tails.min(axis=0) > _FAR, -logsumexp(-tails, axis=0), exact))
 
 
 COMBINATIONS: dict[str, Callable[[FloatArray], FloatArray]] = {

@@ -23,7 +23,8 @@ from resonaut.models.storage import Tensors
 __all__ = ("Columns", "MixedFlow")
 
 _DEFAULT = FlowOptions(preprocessing="standard")
-_OFTEN = 0.01  # of the events that share one value, from which on a density cannot have it
+_OFTEN = 1e-4  # of the events that share one value, from which on a density cannot have it
+_FEWEST = 10  # events with another value than the commonest, for a column to be learnt
 _WIDTH = (
     1 / 6
 )  # of the noise on whole numbers: a bump that ends at +-0.5, where the step of uniform noise costs a flow more
@@ -40,7 +41,8 @@ class Columns:
     Parameters
     ----------
     constant
-        (d,) value of the columns that have only one, NaN for others: they are left out.
+        (d,) value of the columns that have hardly another (in fewer than ten events), NaN for others: they are left out, since
+        a density learnt from so few would be a spike at each.
     discrete
         (d,) columns of whole numbers: learnt with noise in (-0.5, 0.5), normal up to three standard deviations.
     atom
@@ -51,6 +53,8 @@ class Columns:
         normal noise like them.
     told
         Columns with atoms whose presence no other column tells: the flow sees one more column for each, 0 or 1.
+    partner, tells
+        (d,) column and value of it that tell of the atoms of the others; -1 and NaN where there is none.
     """
 
     constant: FloatArray
@@ -59,6 +63,8 @@ class Columns:
     centre: FloatArray
     width: FloatArray
     told: IndexArray
+    partner: IndexArray
+    tells: FloatArray
 
     @classmethod
     def learn(cls, features: FloatArray) -> Self:
@@ -69,23 +75,25 @@ class Columns:
         InputError
             If every column is constant.
         """
-        constant = np.where(np.ptp(features, axis=0) == 0, features[0], np.nan)
-        if not np.isnan(constant).any():
+        commonest = [_commonest(column) for column in features.T]
+        fewest = max(1, min(_FEWEST, len(features) // 20))
+        constant = np.array([value if len(features) - count < fewest else np.nan for value, count, _ in commonest])
+        varied = np.isnan(constant)
+        if not varied.any():
             msg = f"all {len(constant)} columns are constant in training: there is nothing to learn"
             raise InputError(msg)
-        varied = np.isnan(constant)
         whole = np.all(features == np.rint(features), axis=0)
-        few = np.array([len(np.unique(column)) <= _MOST_VALUES for column in features.T])
-        discrete = varied & whole & few
+        discrete = varied & whole & np.array([values <= _MOST_VALUES for _, _, values in commonest])
         atom = np.full(len(constant), np.nan)
         centre, width = np.zeros(len(constant)), np.ones(len(constant))
         for place in np.flatnonzero(varied & ~discrete):
-            values, counts = np.unique(features[:, place], return_counts=True)
-            if len(values) > 2 and counts.max() > max(2, _OFTEN * len(features)):
-                atom[place] = values[counts.argmax()]
-                rest = features[features[:, place] != atom[place], place]
-                centre[place], width[place] = rest.mean(), max(float(rest.std()), np.finfo(float).tiny)
-        return cls(constant, discrete, atom, centre, width, _untold(features, discrete, atom))
+            value, count, _ = commonest[place]
+            if count > max(fewest, _OFTEN * len(features)):
+                rest = features[features[:, place] != value, place]
+                atom[place], centre[place] = value, rest.mean()
+                width[place] = rest.std() or max(1.0, abs(value))
+        told, partner, tells = _told(features, discrete, atom)
+        return cls(constant, discrete, atom, centre, width, told, partner, tells)
 
     @property
     def kept(self) -> IndexArray:
@@ -135,15 +143,22 @@ class Columns:
         return features
 
     def surprises(self, features: FloatArray) -> IndexArray:
-        """Columns (n,) in which an event differs from the one value that all training events have."""
+        """Columns (n,) in which an event does what (next to) no training event does.
+
+        It differs from the one value of a constant column, or has an atom where the column that tells of it says otherwise.
+        """
         varied = np.isnan(self.constant)
-        return np.asarray((~varied & (features != self.constant)).sum(axis=1))
+        different = ~varied & (features != self.constant)
+        known = self.partner >= 0
+        said = features[:, np.maximum(self.partner, 0)] == self.tells
+        return np.asarray((different | (known & (said != self.at_atom(features)))).sum(axis=1))
 
     def tensors(self) -> Tensors:
         """For safetensors."""
         return {
             "constant": self.constant, "discrete": self.discrete.astype(np.float64), "atom": self.atom,
             "centre": self.centre, "width": self.width, "told": self.told,
+            "partner": self.partner, "tells": self.tells,
         }  # fmt: skip
 
     @classmethod
@@ -152,18 +167,28 @@ class Columns:
         return cls(**{**tensors, "discrete": tensors["discrete"] > 0})
 
 
-def _untold(features: FloatArray, discrete: MaskArray, atom: FloatArray) -> IndexArray:
-    """Columns with atoms, without those that share their events with one before, or with a value of a discrete column."""
-    known = []
-    for place in np.flatnonzero(discrete):
-        known += [features[:, place] == value for value in np.unique(features[:, place])]
-    told = []
+def _commonest(column: FloatArray) -> tuple[float, int, int]:
+    """The commonest value, how often there is, and how many values there are."""
+    values, counts = np.unique(column, return_counts=True)
+    return float(values[counts.argmax()]), int(counts.max()), len(values)
+
+
+def _told(features: FloatArray, discrete: MaskArray, atom: FloatArray) -> tuple[IndexArray, IndexArray, FloatArray]:
+    """Columns whose atoms no other column tells; and of the others, the column and its value that do.
+
+    A column tells if it has one value in just the events with the atom: a whole number, or an atom of its own.
+    """
+    known = [(place, value) for place in np.flatnonzero(discrete) for value in np.unique(features[:, place])]
+    told, partner, tells = [], np.full(len(atom), -1, dtype=np.int64), np.full(len(atom), np.nan)
     for place in np.flatnonzero(~np.isnan(atom)):
         there = features[:, place] == atom[place]
-        if not any(np.array_equal(there, other) for other in known):
-            known.append(there)
+        found = next((each for each in known if np.array_equal(there, features[:, each[0]] == each[1])), None)
+        if found is None:
             told.append(place)
-    return np.array(told, dtype=np.int64)
+            known.append((place, atom[place]))
+        else:
+            partner[place], tells[place] = found
+    return np.array(told, dtype=np.int64), partner, tells
 
 
 class MixedFlow(FittedFlow):
@@ -173,7 +198,8 @@ class MixedFlow(FittedFlow):
     - A column that is continuous but for one value that many events share (zeros where there is no object) is learnt with noise in
       the place of that value; what that costs is given back. The density is then the probability of the value, or the density
       elsewhere.
-    - A constant column is left out; an event with another value there loses ln(n + 1), n being the number of training events.
+    - A column that is constant, but for fewer than ten events, is left out; an event with another value there loses ln(n + 1), n
+      being the number of training events. So does one with an atom that contradicts another column.
 
     Parameters
     ----------

@@ -120,6 +120,39 @@ def test_an_event_that_differs_in_a_constant_column_is_less_likely_by_one_in_the
     assert flow.log_prob(x[:5]) - flow.log_prob(odd) == pytest.approx(np.full(5, np.log(501)))
 
 
+def test_values_that_few_events_share_are_no_spikes() -> None:
+    """An object that is absent in 0.8 % of the events is rare, and must not score as the most normal of all."""
+    rng = np.random.default_rng(14)
+    there = rng.random(4000) > 0.008
+    x = np.column_stack(
+        [there, np.where(there, rng.normal(3.0, 0.3, 4000), 0.0), np.where(there, rng.normal(size=4000), 0.0)]
+    )
+    flow = MixedFlow(FlowOptions.small(preprocessing="standard", epochs=20), seed=1, device="cpu").fit(x)
+    found = flow.log_prob(x, draws=4)
+    assert found[~there].mean() == pytest.approx(np.log(0.008), abs=0.7)
+    assert found[there].mean() == pytest.approx(-norm(0, 0.3).entropy() - norm(0, 1).entropy(), abs=0.15)
+
+
+def test_a_slot_that_three_events_fill_costs_what_an_unknown_one_does() -> None:
+    rng = np.random.default_rng(15)
+    x = np.column_stack([rng.normal(size=3000), np.zeros(3000), np.zeros(3000)])
+    x[:3, 1] = [2.13, 2.14, 2.2]
+    x[:3, 2] = 1.0
+    flow = MixedFlow(FlowOptions.small(preprocessing="standard", epochs=2), seed=1, device="cpu").fit(x)
+    new = x[10:12].copy()
+    new[1, 1:] = [1.8, 1.0]
+    lost = flow.log_prob(x[10:12]) - flow.log_prob(new)
+    assert lost == pytest.approx([0.0, 2 * np.log(3001)])
+
+
+def test_an_atom_that_contradicts_the_column_that_tells_of_it_is_a_surprise() -> None:
+    x = draw(3000, 16)
+    x = np.column_stack([x[:, 1] != 0, x[:, 1]])
+    columns = Columns.learn(x)
+    assert columns.partner.tolist() == [-1, 0]
+    assert columns.surprises(np.array([[0.0, 0.0], [1.0, 50.0], [0.0, 50.0], [1.0, 0.0]])).tolist() == [0, 0, 1, 1]
+
+
 def test_equal_events_get_equal_scores_in_any_order() -> None:
     x = draw(600, 9)
     flow = MixedFlow(FlowOptions.small(preprocessing="standard", epochs=1), seed=1, device="cpu").fit(x)

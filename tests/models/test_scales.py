@@ -44,7 +44,7 @@ def test_combinations_order_events_as_their_definitions_do(combine: str) -> None
 @pytest.mark.parametrize("combine", COMBINATIONS)
 def test_events_beyond_all_training_events_do_not_tie(combine: str) -> None:
     scale = ScoreScale.learn(np.random.default_rng(4).normal(size=1000))
-    far = np.linspace(5, 60, 40)  # u rounds to one from about 20 on
+    far = np.geomspace(5, 1e5, 40)  # u rounds to one from about 20 on
     score = combine_tails(np.stack([scale.tail(far), scale.tail(far + 1)]), combine)  # type: ignore[arg-type]
     assert np.array_equal(rankdata(score), np.arange(1, 41))
 
