@@ -89,7 +89,7 @@ def resonant(folder: Path, out: Path, **options: Any) -> None:
 @click.argument("folder", type=click.Path(file_okay=False, exists=True, path_type=Path))
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Run directory.")
 @click.option("--size", type=click.Choice(["quick", "cpu", "gpu"]), default="cpu", show_default=True,
-              help="quick: do all parts work; cpu: less training; gpu: as published.")  # fmt: skip
+              help="quick: do all parts work; cpu: less training; gpu: near the published ones.")  # fmt: skip
 @click.option(
     "--entries", callback=_names, help="Names with commas, such as deep-svdd,flow,deep-sets.  [default: of the size]"
 )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from resonaut.analysis.darkmachines.files import ChannelFiles
-from resonaut.errors import InputError
+from resonaut.errors import ConfigError, InputError
 from resonaut.models import Sample
 from resonaut.processors import (
     EventObjects,
@@ -42,6 +42,7 @@ class Division:
         Of all background events that are kept for tests; None takes the files' own division (or the last tenth).
     siblings
         Events of one process whose numbers, divided by this, are equal stay on one side: detector simulations of one collision.
+        Needs a test fraction: the files' own division is not ours to change.
     max_training
         Most training events.
     seed
@@ -52,6 +53,14 @@ class Division:
     siblings: int = 1
     max_training: int | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.test_fraction is not None and not 0 < self.test_fraction < 1:
+            msg = f"the test fraction must be between 0 and 1, got {self.test_fraction}"
+            raise ConfigError(msg)
+        if self.siblings > 1 and self.test_fraction is None:
+            msg = "siblings can only be kept on one side of a division of our own: give a test fraction too (--test-fraction 0.4)"
+            raise ConfigError(msg)
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,10 @@ def load_channel(name: str, files: ChannelFiles, division: Division) -> ChannelE
     def read(paths: Sequence[Path]) -> EventObjects:
         return EventObjects.concatenate([_read(path, name, ledger) for path in paths])
 
-    training, test = _divide(read(files.training), read(files.test), division)
+    parts = [_read(path, name, ledger) for path in files.training]
+    given = read(files.test)
+    processes = {str(each) for events in (*parts, given) for each in np.unique(events.process)}
+    training, test = _divide(parts, given, division)
     for what, events in (("training", training), ("test", test)):
         if len(events) < _LEAST:
             msg = f"channel {name}: {len(events)} background events for {what}, expected at least {_LEAST}"
@@ -123,8 +135,8 @@ def load_channel(name: str, files: ChannelFiles, division: Division) -> ChannelE
     secret: dict[str, EventObjects] = {}
     if files.secret:
         hidden = read(files.secret)
-        known = set(np.unique(training.process).tolist())
-        secret = {p: hidden.take(hidden.process == p) for p in np.unique(hidden.process).tolist() if p not in known}
+        names = [str(each) for each in np.unique(hidden.process) if str(each) not in processes]
+        secret = {each: hidden.take(hidden.process == each) for each in names}
     return ChannelEvents(name, training, test, _filled(signals), _filled(secret), ledger)
 
 
@@ -149,15 +161,19 @@ def _read(path: Path, channel: str, ledger: dict[str, dict[str, Any]]) -> EventO
     return found.events.take(inside)
 
 
-def _divide(training: EventObjects, test: EventObjects, division: Division) -> tuple[EventObjects, EventObjects]:
+def _divide(parts: Sequence[EventObjects], test: EventObjects, division: Division) -> tuple[EventObjects, EventObjects]:
+    """Training and test events of the training files and the test files' events."""
+    training = EventObjects.concatenate(parts)
     if division.test_fraction is not None:
         both = EventObjects.concatenate([training, test])
         family = _families(both, division.siblings)
         chosen = np.random.default_rng(division.seed).random(int(family.max(initial=-1)) + 1) < division.test_fraction
         training, test = both.take(~chosen[family]), both.take(chosen[family])
-    elif not len(test):
-        edge = round(len(training) * (1 - _LAST_TENTH))
-        training, test = training.take(np.arange(edge)), training.take(np.arange(edge, len(training)))
+    elif not len(test):  # of every file: a file may hold one process alone
+        edges = [round(len(part) * (1 - _LAST_TENTH)) for part in parts]
+        ends = [part.take(np.arange(edge, len(part))) for part, edge in zip(parts, edges, strict=True)]
+        starts = [part.take(np.arange(edge)) for part, edge in zip(parts, edges, strict=True)]
+        training, test = EventObjects.concatenate(starts), EventObjects.concatenate(ends)
     if division.max_training is not None and len(training) > division.max_training:
         rows = np.random.default_rng(division.seed).permutation(len(training))[: division.max_training]
         training = training.take(np.sort(rows))

@@ -52,7 +52,8 @@ def find_challenge(folder: Path) -> dict[str, ChannelFiles]:
     Raises
     ------
     InputError
-        If there is no channel with background and a signal (or secret events).
+        If there is no channel with background and a signal (or secret events), a file lies there twice (compressed and not), or two
+        signals of a channel have one name.
     """
     channels: dict[str, ChannelFiles] = {}
     for path in sorted(folder.rglob("*.csv*")):
@@ -61,6 +62,9 @@ def find_challenge(folder: Path) -> dict[str, ChannelFiles]:
         found = [match.group(1).lower() for match in _CHANNEL.finditer(str(path.relative_to(folder)))]
         if not found:
             continue
+        if path.name.endswith(".csv") and path.with_name(f"{path.name}.gz").exists():
+            msg = f"{path} lies there compressed too: its events would be taken twice, remove one of the files"
+            raise InputError(msg)
         _add(channels.setdefault(found[-1], ChannelFiles()), path)
     usable = {name: channels[name] for name in CHANNELS if name in channels and channels[name].training}
     usable = {name: files for name, files in usable.items() if files.signals or files.secret}
@@ -83,4 +87,8 @@ def _add(files: ChannelFiles, path: Path) -> None:
         (files.test if "test" in plain else files.training).append(path)
     else:
         name = _CHANNEL.sub("", stem).removeprefix("sig_").strip("_-.")
-        files.signals[re.sub(r"[_-]{2,}", "_", name)] = path
+        name = re.sub(r"[_-]{2,}", "_", name)
+        if name in files.signals:
+            msg = f"{path} and {files.signals[name]} are both signal {name!r} of one channel: rename one"
+            raise InputError(msg)
+        files.signals[name] = path

@@ -95,7 +95,8 @@ _TRAINING: dict[str, dict[str, dict[str, Any]]] = {
         "autoencoder": {"members": 50, "epochs": 10},
     },
 }
-"""Options by size and scorer; "gpu" is as published, but for half of the flow's epochs."""
+"""Options by size and scorer; "gpu" is near the published trainings: networks of those sizes; the flow has 50 epochs and a falling learning rate, Deep SVDDs
+at most 300 epochs, Deep Set VAEs five members."""
 
 
 @dataclass(frozen=True)
@@ -152,9 +153,6 @@ def make_protocol(
     for name in chosen:
         if name not in ENTRIES:
             raise ConfigError(unknown_name("entry", name, ENTRIES))
-    if division.test_fraction is not None and not 0 < division.test_fraction < 1:
-        msg = f"the test fraction must be between 0 and 1, got {division.test_fraction}"
-        raise ConfigError(msg)
     if size == "quick" and division.max_training is None:
         division = replace(division, max_training=2000)
     return Protocol(size, tuple(dict.fromkeys(chosen)), division, seed, device)

@@ -13,9 +13,10 @@ from resonaut.analysis.darkmachines.protocol import EFFICIENCIES, PAIRS
 from resonaut.analysis.darkmachines.units import Scores, ScoresUnit, load_events
 from resonaut.models import COMBINATIONS, ScoreScale, auc, combine_tails, efficiency_at
 
-__all__ = ("significance_improvement", "summarise", "total_improvements")
+__all__ = ("measurable", "significance_improvement", "summarise", "total_improvements")
 
 Floats = npt.NDArray[np.float64]
+Weights = Mapping[str, Floats]
 _LEAST_BACKGROUND = 2.0  # test events that a cut must leave for its background efficiency to be measured
 _DIGITS = 5
 _BINS = 50
@@ -28,12 +29,13 @@ def summarise(units: Sequence[ScoresUnit]) -> dict[str, Any]:
     content |= {"histograms": {}, "costs": {}}
     for channel in channels:
         own = {unit.entry: unit for unit in units if unit.channel == channel}
-        variants = _variants({name: unit.scores() for name, unit in own.items()})
+        weights = next(iter(own.values())).weights()
+        variants = _variants({name: unit.scores() for name, unit in own.items()}, weights)
         content["channels"][channel] = _channel_facts(next(iter(own.values())))
         for variant, roles in variants.items():
-            content["scores"].setdefault(variant, {})[channel] = _measure(roles)
-        content["correlations"][channel] = _correlations(variants)
-        content["histograms"][channel] = {name: _histogram(variants[name]) for name in variants if _shown(name)}
+            content["scores"].setdefault(variant, {})[channel] = _measure(roles, weights)
+        content["correlations"][channel] = _correlations(variants, weights)
+        content["histograms"][channel] = {n: _histogram(variants[n], weights) for n in variants if _shown(n)}
         content["costs"][channel] = {name: unit.facts() for name, unit in own.items()}
     for kind in ("signal", "secret"):
         content[f"improvements_{kind}"] = {
@@ -49,18 +51,17 @@ def _shown(variant: str) -> bool:
 
 def _channel_facts(unit: ScoresUnit) -> dict[str, Any]:
     events = load_events(unit.channel, unit.files, unit.protocol)
-    measurable = [eb for eb in EFFICIENCIES if eb * len(events.test) >= _LEAST_BACKGROUND]
     return {
         "training": len(events.training),
         "test": len(events.test),
         "signals": {name: len(each) for name, each in events.signals.items()},
         "secret": {name: len(each) for name, each in events.secret.items()},
-        "measurable": measurable,
+        "measurable": measurable(events.test.weight),
         "ledger": events.ledger,
     }
 
 
-def _variants(entries: Mapping[str, Scores]) -> Scores:
+def _variants(entries: Mapping[str, Scores], weights: Weights) -> Scores:
     """Every variant by its name, with those made of two entries."""
     found: Scores = {}
     for name, variants in entries.items():
@@ -69,7 +70,7 @@ def _variants(entries: Mapping[str, Scores]) -> Scores:
     for one, other in PAIRS:
         first = f"{one} avg" if f"{one} avg" in found else one
         if first in found and other in found:
-            tails = [_tails(found[first]), _tails(found[other])]
+            tails = [_tails(found[first], weights), _tails(found[other], weights)]
             for how in COMBINATIONS:
                 found[f"{one}+{other} {how}"] = {
                     role: combine_tails(np.stack([each[role] for each in tails]), how)  # type: ignore[arg-type]
@@ -78,13 +79,19 @@ def _variants(entries: Mapping[str, Scores]) -> Scores:
     return found
 
 
-def _tails(roles: Mapping[str, Floats]) -> dict[str, Floats]:
+def _tails(roles: Mapping[str, Floats], weights: Weights) -> dict[str, Floats]:
     """Scores mapped to uniform on the training events, as t = -ln(1 - u)."""
-    scale = ScoreScale.learn(roles["training"])
+    scale = ScoreScale.learn(roles["training"], weights["training"])
     return {role: scale.tail(scores) for role, scores in roles.items()}
 
 
-def _measure(roles: Mapping[str, Floats]) -> dict[str, dict[str, Any]]:
+def measurable(weight: Floats) -> list[float]:
+    """Background efficiencies at which the (effective) test events (n,) leave enough to be measured."""
+    effective = weight.sum() ** 2 / (weight**2).sum()
+    return [eb for eb in EFFICIENCIES if eb * effective >= _LEAST_BACKGROUND]
+
+
+def _measure(roles: Mapping[str, Floats], weights: Weights) -> dict[str, dict[str, Any]]:
     """AUC, signal efficiencies and significance improvement of every signal."""
     background = roles["test"]
     found = {}
@@ -93,14 +100,11 @@ def _measure(roles: Mapping[str, Floats]) -> dict[str, dict[str, Any]]:
             continue
         labels = np.repeat([0, 1], [len(background), len(scores)])
         both = np.concatenate([background, scores])
-        es = {
-            f"{eb:g}": round(efficiency_at(labels, both, eb), _DIGITS)
-            for eb in EFFICIENCIES
-            if eb * len(background) >= _LEAST_BACKGROUND
-        }
+        weight = np.concatenate([weights["test"], weights[role]])
+        es = {f"{eb:g}": round(efficiency_at(labels, both, eb, weight), _DIGITS) for eb in measurable(weights["test"])}
         found[role] = {
             "events": len(scores),
-            "auc": round(auc(labels, both), _DIGITS),
+            "auc": round(auc(labels, both, weight), _DIGITS),
             "es": es,
             "si": round(significance_improvement(es), _DIGITS),
         }
@@ -140,13 +144,13 @@ def total_improvements(channels: Mapping[str, Mapping[str, Any]], kind: str = "s
     return {"signals": found, "min": min(values), "median": float(np.median(values)), "max": max(values)}
 
 
-def _correlations(variants: Scores) -> dict[str, Any]:
+def _correlations(variants: Scores, weights: Weights) -> dict[str, Any]:
     """Pearson coefficients of the uniform scores of background test events: between entries, and among Deep SVDDs."""
     names = [name for name in variants if _shown(name) and "+" not in name and name not in _EXTRA]
     members = [name for name in variants if not _shown(name)]
-    found: dict[str, Any] = {"names": names, "pearson": _pearson(variants, names).round(4).tolist()}
+    found: dict[str, Any] = {"names": names, "pearson": _pearson(variants, names, weights).round(4).tolist()}
     if len(members) > 1:
-        matrix = _pearson(variants, members)
+        matrix = _pearson(variants, members, weights)
         upper = matrix[np.triu_indices(len(members), 1)]
         low, median, high = np.quantile(upper, [0.16, 0.5, 0.84])
         found["members"] = {"low": float(low), "median": float(median), "high": float(high), "pairs": len(upper)}
@@ -156,17 +160,20 @@ def _correlations(variants: Scores) -> dict[str, Any]:
 _EXTRA = ("deep-svdd and", "deep-svdd or", "deep-svdd prod")  # of the ensemble, its mean stands for all
 
 
-def _pearson(variants: Scores, names: Iterable[str]) -> Floats:
-    uniform = [-np.expm1(-_tails(variants[name])["test"]) for name in names]
-    return np.atleast_2d(np.corrcoef(np.stack(uniform)))
+def _pearson(variants: Scores, names: Iterable[str], weights: Weights) -> Floats:
+    uniform = np.stack([-np.expm1(-_tails(variants[name], weights)["test"]) for name in names])
+    covariance = np.atleast_2d(np.cov(uniform, aweights=weights["test"]))
+    spread = np.sqrt(np.diag(covariance))
+    with np.errstate(invalid="ignore"):  # a constant score has no correlation: NaN
+        return np.asarray(covariance / spread[:, None] / spread[None, :])
 
 
-def _histogram(roles: Mapping[str, Floats]) -> dict[str, Any]:
+def _histogram(roles: Mapping[str, Floats], weights: Weights) -> dict[str, Any]:
     """Counts of t = -ln(1 - u), u being the uniform score, on one axis for all roles."""
-    tails = _tails(roles)
+    tails = _tails(roles, weights)
     edges = np.linspace(0.0, np.log(max(len(roles["test"]), 10)) + 2.0, _BINS + 1)
     counts = {
-        role: np.histogram(np.minimum(values, edges[-1]), edges)[0].tolist()
+        role: np.histogram(np.minimum(values, edges[-1]), edges, weights=weights[role])[0].tolist()
         for role, values in tails.items()
         if role != "training"
     }

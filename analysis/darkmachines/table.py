@@ -108,7 +108,10 @@ def _by_signal(results: Mapping[str, Any], channel: str, figure: str = "si", dig
 
 def _correlations(results: Mapping[str, Any], channel: str) -> str:
     found = results["correlations"][channel]
-    rows = [[name, *(f"{x:.2f}" for x in row)] for name, row in zip(found["names"], found["pearson"], strict=True)]
+    rows = [
+        [name, *("-" if x is None else f"{x:.2f}" for x in row)]
+        for name, row in zip(found["names"], found["pearson"], strict=True)
+    ]
     return _table((f"channel {channel}", *found["names"]), rows)
 
 

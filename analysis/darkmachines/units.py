@@ -25,6 +25,7 @@ __all__ = ("Scores", "ScoresUnit", "load_events")
 Scores = dict[str, dict[str, npt.NDArray[np.float64]]]
 """Scores (n,) by variant of the entry, then by role: "training", "test", "signal/NAME", "secret/NAME"."""
 _SEPARATOR = "|"
+_WEIGHT = "weight of the event"
 
 
 @lru_cache(maxsize=2)
@@ -74,7 +75,13 @@ class ScoresUnit:
     def unit(self) -> Unit:
         """Where it lies, keyed by all that it depends on."""
         entry, division = self.protocol.entry(self.entry), self.protocol.division
-        content = [file_digest(path) for path in self.files.all]
+        files = self.files
+        content = {
+            "training": [file_digest(path) for path in files.training],
+            "test": [file_digest(path) for path in files.test],
+            "signals": {name: file_digest(path) for name, path in files.signals.items()},
+            "secret": [file_digest(path) for path in files.secret],
+        }
         key = digest(
             __version__,
             self.channel,
@@ -100,15 +107,25 @@ class ScoresUnit:
             scorer.fit(samples["training"], None)
         scores = _scores(scorer, samples)
         arrays = {f"{variant}{_SEPARATOR}{role}": x for variant, roles in scores.items() for role, x in roles.items()}
-        single: dict[str, Any] = {name: values.astype(np.float32) for name, values in arrays.items()}
-        np.savez(folder / "scores.npz", **single)
+        arrays |= {f"{_WEIGHT}{_SEPARATOR}{role}": sample.weight for role, sample in samples.items()}
+        content: dict[str, Any] = dict(arrays)
+        np.savez(folder / "scores.npz", **content)
         save_scorer(scorer, folder / "scorer")
         facts.pop("names")
         facts.pop("objects", None)
         write_json(folder / "facts.json", {"encoding": facts, "costs": costs, "device": _device(scorer)})
 
+    def weights(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Event weights (n,) by role."""
+        return self._stored()[_WEIGHT]
+
     def scores(self) -> Scores:
         """What was scored."""
+        found = self._stored()
+        found.pop(_WEIGHT)
+        return found
+
+    def _stored(self) -> Scores:
         found: Scores = {}
         with np.load(self.unit.folder / "scores.npz", allow_pickle=False) as archive:
             for name in archive.files:

@@ -127,7 +127,7 @@ def _signals(results: Results) -> Drawn:
 def _matrix(results: Results, channel: str) -> Drawn:
     """Pearson coefficients between entries."""
     found = results["correlations"][channel]
-    names, matrix = found["names"], np.array(found["pearson"], dtype=float)
+    names, matrix = found["names"], np.array(found["pearson"], dtype=float)  # None becomes NaN
     size = 0.55 * len(names) + 2.5
     figure, axis = plt.subplots(figsize=(size + 1, size))
     picture = axis.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r")
