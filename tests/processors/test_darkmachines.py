@@ -367,7 +367,7 @@ def test_a_run_keeps_books_of_bad_lines(tmp_path: Path) -> None:
     path = str(write(tmp_path / "events.csv", *lines))
     assert recognise(path) == "darkmachines"
     fileset = {"mine": {"files": [path], "metadata": {"weight": 0.5}}}
-    result = run_processor(fileset, EventObjectsProcessor(), chunksize=7)
+    result = run_processor(fileset, EventObjectsProcessor(max_objects=20), chunksize=7)
     assert (result.ledger.expected, result.ledger.used, result.complete) == (59, 56, True)
     assert result.ledger.skipped == {"no objects": 1, "unknown object code": 1, "more than 20 objects": 1}
     direct, found = read_darkmachines(path).events, collect_objects(result)
