@@ -28,9 +28,10 @@ import torch
 from torch import nn
 
 from resonaut.files import write_json
+from resonaut.models.group_training import GroupTraining
 from resonaut.models.stack import Layer, choose_device
 from resonaut.models.svdd import SVDD_DIMENSIONS, SVDD_TARGETS
-from resonaut.models.targets import Aims, TargetData, TargetTraining, stack_of, train_to_targets
+from resonaut.models.targets import Aims, TargetData, stack_of, train_to_targets
 
 HIDDEN = (512, 256, 128)
 MEMBERS = [(d, n) for d in SVDD_DIMENSIONS for n in SVDD_TARGETS]
@@ -105,7 +106,7 @@ def stack_training(
     finish(data.device)
     start = time.perf_counter()
     with contextlib.suppress(Done):
-        train_to_targets(network, aims, data, TargetTraining(epochs, epochs, epochs, batch, 1e-3, 1), watch)
+        train_to_targets(network, aims, data, GroupTraining(epochs, epochs, epochs, batch, 1e-3, 1), watch)
     finish(data.device)
     return time.perf_counter() - start, reached[0]
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from resonaut.models.sample import FloatArray
-from resonaut.models.stack import Layer, StackedMLP
+from resonaut.models.stack import Layer, StackedMLP, StackGroup
 
 __all__ = ("best_stack_size", "join_stacks", "mean_output", "stack_sizes")
 
 _BYTES_PER_OUTPUT = 24  # float32: activation before and after, dropout mask and hash, gradients
+_Group = TypeVar("_Group", bound=StackGroup)
 _BUDGET = {"cpu": 64e6, "cuda": 16e9}
 
 
@@ -45,7 +47,7 @@ def mean_output(network: StackedMLP, features: FloatArray) -> FloatArray:
     return result
 
 
-def join_stacks(parts: Sequence[StackedMLP]) -> StackedMLP:
+def join_stacks(parts: Sequence[_Group]) -> _Group:
     """Stacks of one shape as one stack, in evaluation mode; the first is changed into it."""
     first = parts[0]
     if len(parts) > 1:

@@ -17,11 +17,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from resonaut.errors import ConfigError, unknown_name
+from resonaut.errors import ConfigError, ModelError, unknown_name
 from resonaut.models.counter import bernoulli, keys
 from resonaut.models.storage import Tensors
 
-__all__ = ("Layer", "StackedAdam", "StackedMLP", "choose_device")
+__all__ = ("Layer", "StackGroup", "StackedAdam", "StackedMLP", "choose_device")
 
 Activation = Literal["leaky", "elu", "relu", "linear"]
 _ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -82,7 +82,60 @@ def choose_device(device: str | None) -> torch.device:
     return chosen
 
 
-class StackedMLP(nn.Module):
+class StackGroup(nn.Module):
+    """Module whose parameters and buffers, its own and those of the modules in it, all have the leading axis K.
+
+    A subclass registers a buffer ``seeds`` (K,).
+    """
+
+    def __len__(self) -> int:
+        return len(self.get_buffer("seeds"))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks live."""
+        return self.get_buffer("seeds").device
+
+    def stacked(self) -> dict[str, torch.Tensor]:
+        """Every tensor with the leading axis K, by name: parameters and buffers."""
+        return dict(self.named_parameters()) | dict(self.named_buffers())
+
+    def keep(self, chosen: torch.Tensor) -> None:
+        """Drop all networks but the chosen (indices or mask)."""
+        self._replace({name: tensor.detach()[chosen] for name, tensor in self.stacked().items()})
+
+    def adopt(self, source: dict[str, torch.Tensor]) -> None:
+        """Take all stacked tensors from `source`, whatever its K."""
+        self._replace({name: source[name].detach().to(self.device).clone() for name in self.stacked()})
+
+    @torch.no_grad()
+    def _replace(self, tensors: dict[str, torch.Tensor]) -> None:
+        for name, parameter in self.named_parameters():
+            parameter.data = tensors[name]
+            parameter.grad = None
+        for prefix, module in self.named_modules():
+            for name in list(module._buffers):
+                module._buffers[name] = tensors[f"{prefix}.{name}" if prefix else name]
+
+    def tensors(self) -> Tensors:
+        """Arrays for safetensors."""
+        return {name: tensor.detach().cpu().numpy() for name, tensor in self.stacked().items()}
+
+    def load_tensors(self, tensors: Tensors) -> None:
+        """Take arrays that `tensors` gave.
+
+        Raises
+        ------
+        ModelError
+            If one is missing.
+        """
+        if missing := sorted(set(self.stacked()) - set(tensors)):
+            msg = f"the saved networks lack {', '.join(missing)}: save the scorer again"
+            raise ModelError(msg)
+        self.adopt({name: torch.from_numpy(np.array(tensors[name])) for name in self.stacked()})
+
+
+class StackedMLP(StackGroup):
     """K fully connected networks of one shape.
 
     Parameters
@@ -133,14 +186,6 @@ class StackedMLP(nn.Module):
                 self.register_buffer(f"variance_{place}", torch.ones(shape))
         self.to(device)
 
-    def __len__(self) -> int:
-        return len(self.get_buffer("seeds"))
-
-    @property
-    def device(self) -> torch.device:
-        """Where the networks live."""
-        return self.get_buffer("seeds").device
-
     @property
     def rows_at_once(self) -> int:
         """Events to evaluate in one call: on a CPU more would be several times slower, on a GPU less would be."""
@@ -190,36 +235,6 @@ class StackedMLP(nn.Module):
         gain = self.get_parameter(f"gain_{place}") * (variance + _BATCH_NORM_EPS).rsqrt()
         return torch.addcmul(self.get_parameter(f"offset_{place}") - mean * gain, hidden, gain)
 
-    def stacked(self) -> dict[str, torch.Tensor]:
-        """Every tensor with the leading axis K, by name: parameters and buffers."""
-        return dict(self.named_parameters()) | dict(self.named_buffers())
-
-    @torch.no_grad()
-    def keep(self, chosen: torch.Tensor) -> None:
-        """Drop all networks but the chosen (indices or mask): the rest costs nothing any more."""
-        for parameter in self.parameters():
-            parameter.data = parameter.data[chosen]
-            parameter.grad = None
-        for name, buffer in list(self.named_buffers()):
-            self._buffers[name] = buffer[chosen]
-
-    @torch.no_grad()
-    def adopt(self, source: dict[str, torch.Tensor]) -> None:
-        """Take all stacked tensors from `source`, whatever its K."""
-        for name, parameter in self.named_parameters():
-            parameter.data = source[name].to(self.device).clone()
-            parameter.grad = None
-        for name, _ in list(self.named_buffers()):
-            self._buffers[name] = source[name].to(self.device).clone()
-
-    def tensors(self) -> Tensors:
-        """Arrays for safetensors."""
-        return {name: tensor.detach().cpu().numpy() for name, tensor in self.stacked().items()}
-
-    def load_tensors(self, tensors: Tensors) -> None:
-        """Take arrays that `tensors` gave."""
-        self.adopt({name: torch.from_numpy(np.array(array)) for name, array in tensors.items()})
-
 
 class StackedAdam:
     """Adam (Kingma, Ba, arXiv:1412.6980) on stacked parameters, from which networks can be dropped.
@@ -237,7 +252,7 @@ class StackedAdam:
 
     def __init__(
         self,
-        network: StackedMLP,
+        network: nn.Module,
         learning_rate: float | torch.Tensor,
         *,
         decay: float = 0.0,

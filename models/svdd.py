@@ -11,6 +11,7 @@ import torch
 
 from resonaut.errors import ConfigError, InputError, ModelError
 from resonaut.models.base import BaseScorer, feature_names, require_positive
+from resonaut.models.group_training import GroupTraining
 from resonaut.models.inputs import AE_FEATURES
 from resonaut.models.metrics import auc
 from resonaut.models.networks import join_stacks
@@ -22,7 +23,6 @@ from resonaut.models.storage import Tensors
 from resonaut.models.targets import (
     Aims,
     TargetData,
-    TargetTraining,
     evaluate_targets,
     stack_of,
     train_to_targets,
@@ -197,13 +197,14 @@ class DeepSVDD(BaseScorer):
         matrix = sample.require(self.features)
         seeds = np.random.SeedSequence(self.seed).spawn(4)
         data = TargetData.make(matrix, sample.weight, self.validation, seeds[0], choose_device(self.device))
-        options = TargetTraining(
+        options = GroupTraining(
             self.epochs,
             self.patience,
             self.halve_after,
             self.batch_size,
             self.learning_rate,
             int(seeds[2].generate_state(1)[0]),
+            reduce_by=2.0,
         )
         starts = seeds[1].generate_state(len(self.members), np.uint64).tolist()
         self.network_ = self._train(starts, data, options, progress)
@@ -212,7 +213,7 @@ class DeepSVDD(BaseScorer):
         return self
 
     def _train(
-        self, seeds: Sequence[int], data: TargetData, options: TargetTraining, progress: Progress | None
+        self, seeds: Sequence[int], data: TargetData, options: GroupTraining, progress: Progress | None
     ) -> StackedMLP:
         """All members, a part of them at a time; those trained together have like dimensions."""
         size = self.stack_size or (len(self.targets) if data.device.type == "cpu" else len(seeds))

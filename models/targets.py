@@ -9,29 +9,23 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from resonaut.errors import ModelError
-from resonaut.models.counter import keys, permutations
+from resonaut.models.group_training import GroupTraining, TrainedGroup, train_group
 from resonaut.models.networks import join_stacks
-from resonaut.models.sample import FloatArray, IndexArray
-from resonaut.models.stack import Layer, StackedAdam, StackedMLP
+from resonaut.models.sample import FloatArray
+from resonaut.models.stack import Layer, StackedMLP, StackGroup
 
 __all__ = (
     "Aims",
     "TargetData",
-    "TargetResult",
-    "TargetTraining",
     "evaluate_targets",
     "stack_of",
     "train_to_targets",
     "widen",
 )
 
-_ORDER_STREAM = 1 << 20
-_ROWS = {"cpu": 512}
-_FURTHEST = (
-    10.0  # from the mean, of any training event: a flag that one event in 10,000 has would be at 100, and rule the loss
-)
-_LEAST_GAIN = 1e-4  # of the loss, relative: less is no improvement, or a training would never end
+_ROWS = {"cpu": 512}  # whose gradient is computed at once: what stays in a cache
+# from the mean, of any training event: a flag that one event in 10,000 has would be at 100, and rule the loss
+_FURTHEST = 10.0
 
 
 @dataclass(frozen=True)
@@ -54,10 +48,6 @@ class Aims:
     def outputs(self) -> int:
         """Largest number of outputs."""
         return self.share.shape[1]
-
-    def keep(self, chosen: torch.Tensor) -> Aims:
-        """Those of some networks."""
-        return Aims(self.value[chosen], self.share[chosen])
 
     def loss(self, network: StackedMLP, x: torch.Tensor) -> torch.Tensor:
         """Mean over a network's own outputs (K, n) of the squared distances."""
@@ -90,18 +80,6 @@ def widen(network: StackedMLP, outputs: int) -> StackedMLP:
     for parameter in (network.weights[-1], network.biases[-1]):
         parameter.data = torch.nn.functional.pad(parameter.data, (0, extra))
     return network
-
-
-@dataclass(frozen=True)
-class TargetTraining:
-    """How each network of a stack is trained: Adam, the learning rate halved and the training ended where nothing improves."""
-
-    epochs: int
-    patience: int
-    halve_after: int
-    batch_size: int
-    learning_rate: float
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -154,25 +132,28 @@ class TargetData:
         return self.features.device
 
 
-@dataclass(frozen=True)
-class TargetResult:
-    """(K,) best validation loss of each network, and the epochs it trained."""
+class _Aimed(StackGroup):
+    """Networks with their aims, so that both are dropped together."""
 
-    loss: FloatArray
-    epochs: IndexArray
+    def __init__(self, network: StackedMLP, aims: Aims) -> None:
+        super().__init__()
+        self.network = network
+        for name, tensor in (("seeds", network.get_buffer("seeds")), ("value", aims.value), ("share", aims.share)):
+            self.register_buffer(name, tensor.clone())  # of its own: one that two modules share is listed once
+
+    def losses(self, x: torch.Tensor) -> torch.Tensor:
+        """Mean over a network's own outputs (K, n) of the squared distances."""
+        return Aims(self.get_buffer("value"), self.get_buffer("share")).loss(self.network, x)
 
 
 def train_to_targets(
     network: StackedMLP,
     aims: Aims,
     data: TargetData,
-    options: TargetTraining,
+    options: GroupTraining,
     progress: Callable[[int, FloatArray], None] | None = None,
-) -> TargetResult:
+) -> TrainedGroup:
     """Train in place; each network ends with the parameters of its best epoch.
-
-    All networks see the same events in the same order, so that a batch is gathered once for the whole stack, and results do not
-    depend on which networks are trained together.
 
     Parameters
     ----------
@@ -192,18 +173,18 @@ def train_to_targets(
     ModelError
         If a loss is not finite.
     """
-    session = _Session(network, aims, data, options)
+    group = _Aimed(network, aims)
+    everything = torch.arange(len(data.features), device=data.device)
+
+    def loss(rows: torch.Tensor, step: int) -> torch.Tensor:
+        del step  # there is no noise
+        return group.losses(data.features[rows])
+
     with _fast_products():
-        for epoch in range(options.epochs):
-            session.run_epoch(epoch)
-            session.judge(epoch)
-            if progress is not None:
-                progress(epoch + 1, session.loss.cpu().numpy())
-            if not len(session.alive):
-                break
-    network.adopt(session.best)
-    network.eval()
-    return TargetResult(session.loss.cpu().numpy(), session.epochs.cpu().numpy())
+        return train_group(
+            group, loss, data.weight, (everything[: data.training], everything[data.training :]), options,
+            rows_at_once=network.rows_at_once, rows_of_part=_ROWS.get(data.device.type), progress=progress,
+        )  # fmt: skip
 
 
 @contextmanager
@@ -225,64 +206,3 @@ def evaluate_targets(network: StackedMLP, aims: Aims, matrix: FloatArray) -> Flo
             part = torch.as_tensor(matrix[start : start + rows], dtype=torch.float32).to(network.device)
             result[:, start : start + rows] = aims.loss(network, part).double().cpu().numpy()
     return result
-
-
-class _Session:
-    """State of one training: the live part of the stack, and the best parameters of all of it."""
-
-    def __init__(self, network: StackedMLP, aims: Aims, data: TargetData, options: TargetTraining) -> None:
-        device = data.device
-        self.network, self.aims, self.data, self.options = network, aims, data, options
-        count = len(network)
-        self.rates = torch.full((count,), options.learning_rate, device=device)
-        self.adam = StackedAdam(network, self.rates)
-        self.key_seed = torch.tensor([options.seed], dtype=torch.int64, device=device)
-        self.alive = torch.arange(count, device=device)
-        self.best = {name: tensor.detach().clone() for name, tensor in network.stacked().items()}
-        self.loss = torch.full((count,), torch.inf, dtype=torch.float64, device=device)
-        self.best_epoch = torch.full((count,), -1, dtype=torch.int64, device=device)
-        self.halved = torch.zeros(count, dtype=torch.int64, device=device)
-        self.epochs = torch.zeros(count, dtype=torch.int64, device=device)
-
-    def run_epoch(self, epoch: int) -> None:
-        self.network.train()
-        data, size = self.data, torch.tensor([self.data.training], device=self.data.device)
-        order = permutations(keys(self.key_seed, _ORDER_STREAM, epoch), size)[0]
-        batches = -(-data.training // self.options.batch_size)
-        for rows in torch.tensor_split(order, batches):
-            # a step's numbers must stay in a CPU's cache: its gradient is summed over parts
-            for part in torch.split(rows, _ROWS.get(data.device.type, len(rows))):
-                each = self.aims.loss(self.network, data.features[part]) * data.weight[part]
-                (each.sum() / len(rows)).backward()  # type: ignore[no-untyped-call]
-            self.adam.step()
-
-    @torch.no_grad()
-    def judge(self, epoch: int) -> None:
-        """Validate, remember the best, halve learning rates, drop networks that have waited long enough."""
-        self.network.eval()
-        loss = self._validation_loss()
-        if not bool(torch.isfinite(loss).all()):
-            msg = f"the loss of {int((~torch.isfinite(loss)).sum())} networks is not finite after {epoch + 1} epochs: lower the learning rate"
-            raise ModelError(msg)
-        better = loss < self.loss[self.alive] * (1 - _LEAST_GAIN)
-        winners = self.alive[better]
-        self.loss[winners], self.best_epoch[winners], self.halved[winners] = loss[better], epoch, epoch
-        self.epochs[self.alive] = epoch + 1
-        for name, tensor in self.network.stacked().items():
-            self.best[name][winners] = tensor.detach()[better]
-        flat = epoch - self.halved[self.alive] >= self.options.halve_after
-        self.halved[self.alive[flat]] = epoch
-        self.rates[flat] *= 0.5
-        going = epoch - self.best_epoch[self.alive] < self.options.patience
-        if not bool(going.all()):
-            self.network.keep(going)
-            self.rates = self.rates[going]
-            self.adam.keep(going)
-            self.adam.learning_rate = self.rates
-            self.aims, self.alive = self.aims.keep(going), self.alive[going]
-
-    def _validation_loss(self) -> torch.Tensor:
-        features, weight = self.data.features[self.data.training :], self.data.weight[self.data.training :].double()
-        rows = self.network.rows_at_once
-        parts = [self.aims.loss(self.network, x) for x in torch.split(features, rows)]
-        return (torch.cat(parts, dim=1).double() * weight).sum(dim=1) / weight.sum()

@@ -13,12 +13,12 @@ from resonaut.errors import ConfigError, InputError, unknown_name
 from resonaut.models.base import BaseScorer, feature_names, require_positive
 from resonaut.models.counter import keys
 from resonaut.models.gaussian import draw, kl_to_normal, standard_normal
+from resonaut.models.group_training import GroupTraining, train_group
 from resonaut.models.inputs import AE_FEATURES
-from resonaut.models.networks import stack_sizes
+from resonaut.models.networks import join_stacks, stack_sizes
 from resonaut.models.registry import register
 from resonaut.models.sample import FloatArray, Sample
-from resonaut.models.stack import Layer, StackedMLP, choose_device
-from resonaut.models.stack_group import GroupTraining, StackGroup, join_groups, train_group
+from resonaut.models.stack import Layer, StackedMLP, StackGroup, choose_device
 from resonaut.models.storage import Tensors
 from resonaut.stats import Window
 
@@ -262,8 +262,7 @@ class VAE(BaseScorer):
             for name, values in zip(self.training_, told, strict=True):
                 self.training_[name].extend(values)
             parts.append(network)
-        join_groups(parts)
-        self.network_ = parts[0]
+        self.network_ = join_stacks(parts)
         if collapsed := sum(self.training_["collapsed"]):
             logger.warning(
                 "%d of %d members of %r do not use their latent space (posterior collapse): lower beta (%g)",

@@ -15,8 +15,7 @@ from resonaut.models.deep_sets.chamfer import chamfer
 from resonaut.models.deep_sets.pooling import fspool, position_basis
 from resonaut.models.deep_sets.sets import ObjectBatch
 from resonaut.models.gaussian import draw, kl_to_normal, standard_normal
-from resonaut.models.stack import Layer, StackedMLP
-from resonaut.models.stack_group import StackGroup
+from resonaut.models.stack import Layer, StackedMLP, StackGroup
 
 __all__ = ("DeepSetNetwork", "SetDesign")
 

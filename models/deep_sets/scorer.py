@@ -16,12 +16,12 @@ from resonaut.models.deep_sets.network import DeepSetNetwork, SetDesign
 from resonaut.models.deep_sets.sets import ObjectColumns, ObjectEvents, SetArrays, group_objects
 from resonaut.models.deep_sets.task import SetTask
 from resonaut.models.gaussian import kl_to_normal
+from resonaut.models.group_training import GroupTraining, train_group
 from resonaut.models.inputs import AE_FEATURES
-from resonaut.models.networks import stack_sizes
+from resonaut.models.networks import join_stacks, stack_sizes
 from resonaut.models.registry import register
 from resonaut.models.sample import FloatArray, Sample
 from resonaut.models.stack import choose_device
-from resonaut.models.stack_group import GroupTraining, join_groups, train_group
 from resonaut.models.storage import Tensors
 from resonaut.stats import Window
 
@@ -329,8 +329,7 @@ def _train(
             facts.setdefault(name, []).extend(values)
         parts.append(network)
         logger.debug("%d of %d networks trained", stop, len(seeds))
-    join_groups(parts)
-    return parts[0], facts
+    return join_stacks(parts), facts
 
 
 @torch.inference_mode()

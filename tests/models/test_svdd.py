@@ -12,9 +12,10 @@ from torch import nn
 
 from resonaut.errors import ConfigError, InputError, ModelError
 from resonaut.models import CrossFit, DeepSVDD, Sample, auc, load_scorer, make_scorer, save_scorer
+from resonaut.models.group_training import GroupTraining
 from resonaut.models.stack import Layer
 from resonaut.models.svdd import SVDD_DIMENSIONS, SVDD_TARGETS
-from resonaut.models.targets import Aims, TargetData, TargetTraining, evaluate_targets, stack_of, train_to_targets
+from resonaut.models.targets import Aims, TargetData, evaluate_targets, stack_of, train_to_targets
 
 NAMES = tuple("abcdef")
 SMALL = {"dimensions": (2, 5), "targets": (0, 1, 10), "hidden": (32, 16), "batch_size": 128, "epochs": 20}
@@ -66,7 +67,7 @@ def test_a_stack_trains_as_plain_torch_does() -> None:
                 linear.weight.copy_(stack.weights[place][member].T[: linear.out_features])
                 linear.bias.copy_(stack.biases[place][member, 0, : linear.out_features])
         modules.append(module)
-    train_to_targets(stack, aims, data, TargetTraining(5, 99, 99, 10_000, 1e-2, 1))
+    train_to_targets(stack, aims, data, GroupTraining(5, 99, 99, 10_000, 1e-2, 1))
     x = data.features[: data.training]
     for module, target in zip(modules, (1.0, 4.0), strict=True):
         adam = torch.optim.Adam(module.parameters(), 1e-2)

@@ -1,87 +1,22 @@
-"""Several stacked modules trained as one (an encoder and a decoder), and their training with early stopping."""
+"""Training of stacked modules that share their events: own learning rates, early stopping and best epoch for each network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 
-import numpy as np
 import torch
-from torch import nn
 
 from resonaut.errors import InputError, ModelError
 from resonaut.models.counter import keys, permutations
 from resonaut.models.sample import FloatArray, IndexArray
-from resonaut.models.stack import StackedAdam, StackedMLP
-from resonaut.models.storage import Tensors
+from resonaut.models.stack import StackedAdam, StackGroup
 
-__all__ = ("GroupTraining", "StackGroup", "TrainedGroup", "join_groups", "train_group")
+__all__ = ("GroupTraining", "TrainedGroup", "train_group")
 
 _ORDER_STREAM = 1 << 20  # apart from the streams of noise
-_LEAST_GAIN = (
-    1e-4  # of the loss, relative: less is no improvement, or a loss that tends to zero would be trained for ever
-)
-
-
-class StackGroup(nn.Module):
-    """Module whose parameters and buffers, its own and those of the modules in it, all have the leading axis K.
-
-    A subclass registers a buffer ``seeds`` (K,).
-    """
-
-    def __len__(self) -> int:
-        return len(self.get_buffer("seeds"))
-
-    @property
-    def device(self) -> torch.device:
-        """Where the networks live."""
-        return self.get_buffer("seeds").device
-
-    def stacked(self) -> dict[str, torch.Tensor]:
-        """Every tensor with the leading axis K, by name: parameters and buffers."""
-        return dict(self.named_parameters()) | dict(self.named_buffers())
-
-    def keep(self, chosen: torch.Tensor) -> None:
-        """Drop all networks but the chosen (indices or mask)."""
-        self._replace({name: tensor.detach()[chosen] for name, tensor in self.stacked().items()})
-
-    def adopt(self, source: dict[str, torch.Tensor]) -> None:
-        """Take all stacked tensors from `source`, whatever its K."""
-        self._replace({name: source[name].detach().to(self.device).clone() for name in self.stacked()})
-
-    @torch.no_grad()
-    def _replace(self, tensors: dict[str, torch.Tensor]) -> None:
-        for name, parameter in self.named_parameters():
-            parameter.data = tensors[name]
-            parameter.grad = None
-        for prefix, module in self.named_modules():
-            for name in list(module._buffers):
-                module._buffers[name] = tensors[f"{prefix}.{name}" if prefix else name]
-
-    def tensors(self) -> Tensors:
-        """Arrays for safetensors."""
-        return {name: tensor.detach().cpu().numpy() for name, tensor in self.stacked().items()}
-
-    def load_tensors(self, tensors: Tensors) -> None:
-        """Take arrays that `tensors` gave.
-
-        Raises
-        ------
-        ModelError
-            If one is missing.
-        """
-        if missing := sorted(set(self.stacked()) - set(tensors)):
-            msg = f"the saved networks lack {', '.join(missing)}: save the scorer again"
-            raise ModelError(msg)
-        self.adopt({name: torch.from_numpy(np.array(tensors[name])) for name in self.stacked()})
-
-
-def join_groups(parts: Sequence[StackGroup]) -> None:
-    """Make the first of several groups of one shape the stack of them all."""
-    if len(parts) > 1:
-        stacked = [part.stacked() for part in parts]
-        parts[0].adopt({name: torch.cat([tensors[name].detach() for tensors in stacked]) for name in stacked[0]})
+# of the loss, relative: less is no improvement, or a loss that tends to zero would be trained for ever
+_LEAST_GAIN = 1e-4
 
 
 @dataclass(frozen=True)
@@ -131,6 +66,8 @@ def train_group(
     options: GroupTraining,
     *,
     rows_at_once: int,
+    rows_of_part: int | None = None,
+    progress: Callable[[int, FloatArray], None] | None = None,
 ) -> TrainedGroup:
     """Train in place; each network ends with the parameters of its best epoch, as if it had been trained alone.
 
@@ -148,6 +85,11 @@ def train_group(
         The training.
     rows_at_once
         Events of one evaluation of the validation loss.
+    rows_of_part
+        Events of a batch whose gradient is computed at once; the gradients of the parts are summed. For networks so wide that the
+        numbers of a whole batch leave a CPU's cache, and without noise in their loss.
+    progress
+        Called after each epoch with the epochs done and the best validation losses (K,) so far.
 
     Raises
     ------
@@ -156,10 +98,12 @@ def train_group(
     ModelError
         If a loss is not finite.
     """
-    session = _Session(group, loss, weight, rows, options, rows_at_once)
+    session = _Session(group, loss, weight, rows, options, rows_at_once, rows_of_part)
     for epoch in range(options.epochs):
         session.run_epoch(epoch)
         session.judge(epoch)
+        if progress is not None:
+            progress(epoch + 1, session.loss_.cpu().numpy())
         if not len(session.alive):
             break
     group.adopt(session.best)
@@ -178,6 +122,7 @@ class _Session:
         rows: tuple[torch.Tensor, torch.Tensor],
         options: GroupTraining,
         rows_at_once: int,
+        rows_of_part: int | None,
     ) -> None:
         device, count = group.device, len(group)
         self.group, self.loss, self.weight, self.options = group, loss, weight, options
@@ -185,9 +130,9 @@ class _Session:
         if not len(self.training) or not len(self.validation):
             msg = "no event with weight above 0 to learn from, or none to measure with"
             raise InputError(msg)
-        self.rows_at_once = rows_at_once
+        self.rows_at_once, self.rows_of_part = rows_at_once, rows_of_part
         self.rates = torch.full((count,), options.learning_rate, device=device)
-        self.adam = StackedAdam(cast("StackedMLP", group), self.rates)  # it reads parameters alone
+        self.adam = StackedAdam(group, self.rates)
         self.key_seed = torch.tensor([options.seed], dtype=torch.int64, device=device)
         self.alive = torch.arange(count, device=device)
         self.best = {name: tensor.detach().clone() for name, tensor in group.stacked().items()}
@@ -203,8 +148,9 @@ class _Session:
         order = self.training[permutations(keys(self.key_seed, _ORDER_STREAM, epoch), size)[0]]
         batches = -(-count // self.options.batch_size)
         for place, rows in enumerate(torch.tensor_split(order, batches)):
-            each = self.loss(rows, epoch * batches + place) * self.weight[rows]
-            (each.sum() / len(rows)).backward()  # type: ignore[no-untyped-call]
+            for part in torch.split(rows, self.rows_of_part or len(rows)):
+                each = self.loss(part, epoch * batches + place) * self.weight[part]
+                (each.sum() / len(rows)).backward()  # type: ignore[no-untyped-call]
             self.adam.step()
 
     @torch.no_grad()
