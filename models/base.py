@@ -14,7 +14,7 @@ from resonaut.models.sample import FloatArray, Sample
 from resonaut.models.storage import Tensors, read_card, read_tensors, write_card
 from resonaut.stats import Window
 
-__all__ = ("BaseScorer", "feature_names", "require_positive")
+__all__ = ("BaseScorer", "feature_names", "require_events", "require_fraction", "require_positive")
 
 
 class BaseScorer(Configured, ABC):
@@ -128,3 +128,19 @@ def require_positive(scorer: str, **options: float) -> None:
         if not value > 0:
             msg = f"option {name!r} of {scorer!r} must be above 0, got {value!r}"
             raise ConfigError(msg)
+
+
+def require_fraction(scorer: str, **options: float) -> None:
+    """Raise ConfigError for an option that is not between 0 and 1."""
+    require_positive(scorer, **options)
+    for name, value in options.items():
+        if not value < 1:
+            msg = f"option {name!r} of {scorer!r} must be below 1, got {value!r}"
+            raise ConfigError(msg)
+
+
+def require_events(scorer: str, sample: Sample, least: int) -> None:
+    """Raise InputError for a sample of fewer events than a method can learn from."""
+    if len(sample) < least:
+        msg = f"{scorer!r} needs at least {least} events, got {len(sample)}"
+        raise InputError(msg)

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
-from resonaut.errors import ConfigError, InputError, ModelError
-from resonaut.models.base import BaseScorer, feature_names, require_positive
+from resonaut.errors import ConfigError, ModelError
+from resonaut.models.base import BaseScorer, feature_names, require_events, require_fraction, require_positive
 from resonaut.models.group_training import GroupTraining
 from resonaut.models.inputs import AE_FEATURES
 from resonaut.models.metrics import auc
@@ -136,12 +136,10 @@ class DeepSVDD(BaseScorer):
         positive |= {f"hidden[{place}]": each for place, each in enumerate(self.hidden)}
         positive |= {
             "epochs": epochs, "patience": patience, "halve_after": halve_after, "batch_size": batch_size,
-            "learning_rate": learning_rate, "validation": validation, "stack_size": 1 if stack_size is None else stack_size,
+            "learning_rate": learning_rate, "stack_size": 1 if stack_size is None else stack_size,
         }  # fmt: skip
         require_positive(self.name, **positive)
-        if validation >= 1:
-            msg = f"option 'validation' of {self.name!r} must be below 1, got {validation!r}"
-            raise ConfigError(msg)
+        require_fraction(self.name, validation=validation)
         self.network_: StackedMLP | None = None
         self.collapsed_: FloatArray = np.zeros(0)
         self.information_: FloatArray = np.zeros(0)
@@ -191,9 +189,7 @@ class DeepSVDD(BaseScorer):
         ModelError
             If every member collapsed, or a loss is not finite.
         """
-        if len(sample) < _LEAST_EVENTS:
-            msg = f"{self.name!r} needs at least {_LEAST_EVENTS} events, got {len(sample)}"
-            raise InputError(msg)
+        require_events(self.name, sample, _LEAST_EVENTS)
         matrix = sample.require(self.features)
         seeds = np.random.SeedSequence(self.seed).spawn(4)
         data = TargetData.make(matrix, sample.weight, self.validation, seeds[0], choose_device(self.device))

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal, Self, get_args
 import numpy as np
 import torch
 
-from resonaut.errors import ConfigError, InputError, unknown_name
-from resonaut.models.base import BaseScorer, feature_names, require_positive
+from resonaut.errors import ConfigError, unknown_name
+from resonaut.models.base import BaseScorer, feature_names, require_events, require_fraction, require_positive
 from resonaut.models.counter import keys
 from resonaut.models.gaussian import draw, kl_to_normal, standard_normal
 from resonaut.models.group_training import GroupTraining, train_group
@@ -183,11 +183,9 @@ class VAE(BaseScorer):
             raise ConfigError(unknown_name(f"score of {self.name!r}", str(score_as), get_args(Score)))
         names = ("beta", "members", "latent", "epochs", "patience", "reduce_after", "batch_size", "learning_rate")
         widths = {f"hidden[{place}]": each for place, each in enumerate(self.hidden)}
-        numbers = {name: getattr(self, name) for name in (*names, "validation")}
+        numbers = {name: getattr(self, name) for name in names}
         require_positive(self.name, **numbers, **widths, stack_size=1 if stack_size is None else stack_size)
-        if validation >= 1:
-            msg = f"option 'validation' of {self.name!r} must be below 1, got {validation!r}"
-            raise ConfigError(msg)
+        require_fraction(self.name, validation=validation)
         self.network_: VAENetwork | None = None
         self.training_: dict[str, list[Any]] = {}
 
@@ -210,9 +208,7 @@ class VAE(BaseScorer):
         ModelError
             If a loss is not finite.
         """
-        if len(sample) < _LEAST_EVENTS:
-            msg = f"{self.name!r} needs at least {_LEAST_EVENTS} events, got {len(sample)}"
-            raise InputError(msg)
+        require_events(self.name, sample, _LEAST_EVENTS)
         matrix = sample.require(self.features)
         divide, start, order = np.random.SeedSequence(self.seed).spawn(3)
         rows = np.random.default_rng(divide).permutation(len(sample))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from resonaut.errors import InputError
+from resonaut.files import file_digest
 from resonaut.processors.channels import CHANNELS
 
 __all__ = ("ChannelFiles", "find_challenge")
@@ -37,9 +40,25 @@ class ChannelFiles:
     secret: list[Path] = field(default_factory=list)
 
     @property
-    def all(self) -> list[Path]:
-        """Every file."""
-        return [*self.training, *self.test, *self.signals.values(), *self.secret]
+    def content(self) -> dict[str, Any]:
+        """Digests of the files by their role, JSON-able."""
+        return {
+            "training": [_digest(path) for path in self.training],
+            "test": [_digest(path) for path in self.test],
+            "signals": {name: _digest(path) for name, path in self.signals.items()},
+            "secret": [_digest(path) for path in self.secret],
+        }
+
+
+def _digest(path: Path) -> str:
+    """Digest of a file, read again only if it has changed since."""
+    state = path.stat()
+    return _digest_of(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _digest_of(path: Path, _size: int, _written: int) -> str:
+    return file_digest(path)
 
 
 def find_challenge(folder: Path) -> dict[str, ChannelFiles]:

@@ -101,6 +101,7 @@ def run_challenge(plan: ChallengePlan, *, workers: int = 1) -> ChallengeReport:
             for name in map_unordered(_make, missing, workers=workers):
                 logger.info("finished %s", name)
                 advance(1)
+        run.clear_results()  # figures of channels that do not take part now
         results = finite_or_none(summarise(plan.units))
         write_json(plan.folder / "results.json", results)
         with atomic_path(plan.folder / "results.md") as temporary:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut import __version__
-from resonaut.analysis.darkmachines.data import ChannelEvents, load_channel
+from resonaut.analysis.darkmachines.data import ChannelEvents, Division, load_channel
 from resonaut.analysis.darkmachines.files import ChannelFiles
 from resonaut.analysis.darkmachines.protocol import Entry, Protocol
 from resonaut.analysis.resonant.costs import measured
 from resonaut.analysis.rundir import Unit
 from resonaut.analysis.seeds import seed_for
-from resonaut.files import digest, file_digest, read_json, write_json
+from resonaut.files import digest, read_json, write_json
 from resonaut.models import COMBINATIONS, DeepSVDD, Sample, combine_tails, make_scorer, save_scorer
 
 __all__ = ("Scores", "ScoresUnit", "load_events")
@@ -28,25 +28,24 @@ _SEPARATOR = "|"
 _WEIGHT = "weight of the event"
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What the events of a channel are made of: files by their content, wherever they lie."""
+
+    channel: str
+    content: str
+    division: Division
+    files: ChannelFiles = field(compare=False)
+
+
 @lru_cache(maxsize=2)
-def _load(name: str, paths: tuple[tuple[str, tuple[tuple[str, Path], ...]], ...], protocol: Protocol) -> ChannelEvents:
-    parts = dict(paths)
-    files = ChannelFiles(
-        [path for _, path in parts["training"]], [path for _, path in parts["test"]],
-        dict(parts["signals"]), [path for _, path in parts["secret"]],
-    )  # fmt: skip
-    return load_channel(name, files, protocol.division)
+def _load(source: _Source) -> ChannelEvents:
+    return load_channel(source.channel, source.files, source.division)
 
 
 def load_events(name: str, files: ChannelFiles, protocol: Protocol) -> ChannelEvents:
     """Events of a channel, kept for the units that come next."""
-    paths = {
-        "training": tuple(("", path) for path in files.training),
-        "test": tuple(("", path) for path in files.test),
-        "signals": tuple(files.signals.items()),
-        "secret": tuple(("", path) for path in files.secret),
-    }
-    return _load(name, tuple(paths.items()), protocol)
+    return _load(_Source(name, digest(files.content), protocol.division, files))
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,17 +74,10 @@ class ScoresUnit:
     def unit(self) -> Unit:
         """Where it lies, keyed by all that it depends on."""
         entry, division = self.protocol.entry(self.entry), self.protocol.division
-        files = self.files
-        content = {
-            "training": [file_digest(path) for path in files.training],
-            "test": [file_digest(path) for path in files.test],
-            "signals": {name: file_digest(path) for name, path in files.signals.items()},
-            "secret": [file_digest(path) for path in files.secret],
-        }
         key = digest(
             __version__,
             self.channel,
-            content,
+            self.files.content,
             entry.scorer,
             entry.encoding,
             entry.options,

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
-from resonaut.errors import ConfigError, InputError
-from resonaut.models.base import BaseScorer, feature_names, require_positive
+from resonaut.errors import ConfigError
+from resonaut.models.base import BaseScorer, feature_names, require_events, require_fraction, require_positive
 from resonaut.models.deep_sets.network import DeepSetNetwork, SetDesign
 from resonaut.models.deep_sets.sets import ObjectColumns, ObjectEvents, SetArrays, group_objects
 from resonaut.models.deep_sets.task import SetTask
@@ -157,12 +157,13 @@ class DeepSetVAE(BaseScorer):
             raise ConfigError(msg)
         widths = {f"hidden[{place}]": each for place, each in enumerate((*self.hidden, *self.decoder_hidden))}
         names = ("n_kinds", "beta", "members", "latent", "pieces", "outputs", "epochs", "patience", "reduce_after")
-        numbers = {name: getattr(self, name) for name in (*names, "batch_size", "learning_rate", "validation")}
+        numbers = {name: getattr(self, name) for name in (*names, "batch_size", "learning_rate")}
         stack_size = 1 if self.stack_size is None else self.stack_size
         require_positive(self.name, **numbers, **widths, stack_size=stack_size)
-        for name, top in (("beta", self.beta <= 1), ("validation", self.validation < 1), ("w", self.w >= 0)):
+        require_fraction(self.name, validation=self.validation)
+        for name, top in (("beta", self.beta <= 1), ("w", self.w >= 0)):
             if not top:
-                limit = {"beta": "at most 1", "validation": "below 1", "w": "at least 0"}[name]
+                limit = {"beta": "at most 1", "w": "at least 0"}[name]
                 msg = f"option {name!r} of {self.name!r} must be {limit}, got {getattr(self, name)!r}"
                 raise ConfigError(msg)
 
@@ -283,9 +284,7 @@ def fit_together(scorers: Sequence[DeepSetVAE], sample: Sample) -> None:
     if any(each != alike[0] for each in alike):
         msg = "scorers that are fitted together may differ in beta (below 1, or all 1) and w alone"
         raise ConfigError(msg)
-    if len(sample) < _LEAST_EVENTS:
-        msg = f"{first.name!r} needs at least {_LEAST_EVENTS} events, got {len(sample)}"
-        raise InputError(msg)
+    require_events(first.name, sample, _LEAST_EVENTS)
     divide, start, order = np.random.SeedSequence(first.seed).spawn(3)
     task = SetTask.make(first.columns, first.design, sample, first.validation, divide, choose_device(first.device))
     own = start.generate_state(first.members, np.uint64).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import nn
 from resonaut.errors import ConfigError, InputError, ModelError
 from resonaut.models import CrossFit, DeepSVDD, Sample, auc, load_scorer, make_scorer, save_scorer
 from resonaut.models.group_training import GroupTraining
-from resonaut.models.stack import Layer
+from resonaut.models.stack import Layer, StackedAdam
 from resonaut.models.svdd import SVDD_DIMENSIONS, SVDD_TARGETS
 from resonaut.models.targets import Aims, TargetData, evaluate_targets, stack_of, train_to_targets
 
@@ -97,12 +98,27 @@ def test_members_do_not_depend_on_which_are_trained_together() -> None:
     assert few.score(sample) == pytest.approx(all_at_once.score(sample), rel=1e-3)
 
 
-def test_the_learning_rate_is_halved_and_training_ends_where_nothing_improves() -> None:
-    scorer = DeepSVDD(NAMES, **{**SMALL, "epochs": 400, "patience": 4, "halve_after": 1}, device="cpu").fit(
-        related(300, 8)
-    )  # type: ignore[arg-type]
+def test_learning_rates_are_halved_one_by_one_and_training_ends_where_nothing_improves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rates: list[list[float]] = []
+    step = StackedAdam.step
+
+    def watched(self: StackedAdam) -> None:
+        assert isinstance(self.learning_rate, torch.Tensor)
+        rates.append(self.learning_rate.tolist())
+        step(self)
+
+    monkeypatch.setattr(StackedAdam, "step", watched)
+    options = {**SMALL, "targets": (1,), "epochs": 400, "patience": 6, "halve_after": 2, "batch_size": 64}
+    scorer = DeepSVDD(NAMES, **options, stack_size=2, device="cpu").fit(related(300, 8))  # type: ignore[arg-type]
     assert scorer.epochs_.max() < 400
-    assert (scorer.epochs_ != scorer.epochs_[0]).any()
+    whole = [each for each in rates if len(each) == 2]
+    assert whole[0] == pytest.approx([1e-3, 1e-3])
+    for own in zip(*whole, strict=True):
+        ratios = {round(before / after, 6) for before, after in itertools.pairwise(own)}
+        assert ratios <= {1.0, 2.0}
+    assert min(rates[-1]) <= 1e-3 / 2  # six flat epochs: halved after two and four of them
 
 
 def test_a_collapsed_member_is_reported_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
