@@ -25,8 +25,8 @@ import numpy as np
 from resonaut import __version__
 from resonaut.files import write_json
 from resonaut.processors import DijetProcessor, Particles, cluster, flatten_particles, run_processor, source
-from resonaut.processors.kernels_cluster import cluster_events
-from resonaut.processors.kernels_substructure import n_subjettiness, soft_drop_masses
+from resonaut.processors.jets.kernels_cluster import cluster_events
+from resonaut.processors.jets.kernels_substructure import n_subjettiness, soft_drop_masses
 
 RESULTS = Path(__file__).parent / "results" / "processors.json"
 CHUNK = 2000

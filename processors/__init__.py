@@ -15,22 +15,22 @@
 
 from __future__ import annotations
 
-from resonaut.processors.channels import CHANNELS, Channel, channel_cutflow
-from resonaut.processors.darkmachines import ObjectsRead, read_darkmachines, write_darkmachines
-from resonaut.processors.dijet import DijetCuts, DijetProcessor
 from resonaut.processors.download import fetch, list_files
-from resonaut.processors.encodings import LeadingObjects, ObjectSets, TypeSlots, encoding_from_dict
-from resonaut.processors.event_objects import EventObjectsProcessor, ObjectCuts, collect_objects
-from resonaut.processors.executors import EXECUTORS
-from resonaut.processors.features import DijetFeatures
-from resonaut.processors.jets import ALGORITHMS, JetPair, Particles, cluster, flatten_particles, substructure
-from resonaut.processors.ledger import Ledger, RunResult
-from resonaut.processors.objects import OBJECT_KINDS, EventObjects
-from resonaut.processors.plan import make_plan
-from resonaut.processors.run import config_hash, run_processor
+from resonaut.processors.events.objects import OBJECT_KINDS, EventObjects
+from resonaut.processors.features.dijet import DijetFeatures
+from resonaut.processors.features.processor import DijetCuts, DijetProcessor
+from resonaut.processors.jets.pair import ALGORITHMS, JetPair, Particles, cluster, flatten_particles, substructure
+from resonaut.processors.objects.channels import CHANNELS, Channel, channel_cutflow
+from resonaut.processors.objects.encodings import LeadingObjects, ObjectSets, TypeSlots, encoding_from_dict
+from resonaut.processors.objects.processor import EventObjectsProcessor, ObjectCuts, collect_objects
+from resonaut.processors.running.executors import EXECUTORS
+from resonaut.processors.running.ledger import Ledger, RunResult
+from resonaut.processors.running.plan import make_plan
+from resonaut.processors.running.run import config_hash, run_processor
 from resonaut.processors.selection import AnomalyScores, AnomalySelection
-from resonaut.processors.sources import SOURCES, Source, recognise, source
-from resonaut.processors.sources_root import write_particle_tree
+from resonaut.processors.sources.darkmachines import ObjectsRead, read_darkmachines, write_darkmachines
+from resonaut.processors.sources.registry import SOURCES, Source, recognise, source
+from resonaut.processors.sources.root import write_particle_tree
 from resonaut.processors.table import is_table, read_provenance, read_table, table_columns, write_table
 
 __all__ = (

@@ -20,7 +20,7 @@ from resonaut.processors import (
     TypeSlots,
     read_darkmachines,
 )
-from resonaut.processors.channels import channel_cutflow
+from resonaut.processors.objects.channels import channel_cutflow
 
 __all__ = ("ChannelEvents", "Division", "load_channel")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from resonaut.errors import InputError
 from resonaut.files import file_digest
-from resonaut.processors.channels import CHANNELS
+from resonaut.processors.objects.channels import CHANNELS
 
 __all__ = ("ChannelFiles", "find_challenge")
 

@@ -10,7 +10,7 @@ import pytest
 
 from resonaut.errors import ConfigError
 from resonaut.processors import EventObjects, read_darkmachines
-from resonaut.processors.channels import CHANNELS, channel_cutflow, find_channel
+from resonaut.processors.objects.channels import CHANNELS, channel_cutflow, find_channel
 
 Event = tuple[
     float, list[tuple[int, float]]

@@ -25,7 +25,7 @@ from resonaut.processors import (
     write_darkmachines,
 )
 from resonaut.processors import darkmachines as module
-from resonaut.processors.darkmachines import LineReader
+from resonaut.processors.sources.darkmachines import LineReader
 
 KINDS = ["j", "b", "e-", "e+", "m-", "m+", "g"]
 GOOD = "7;ttbar;1;250000;-1.5;j,90000,80000,0.5,3.1;b,70000,60000,-1,-3;m+,30000,25000,0.1,0.2"

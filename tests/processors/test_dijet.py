@@ -11,7 +11,7 @@ import pytest
 
 from resonaut.errors import ConfigError
 from resonaut.processors import DijetCuts, DijetFeatures, DijetProcessor, source
-from resonaut.processors.schema import events_from_columns
+from resonaut.processors.events.schema import events_from_columns
 
 
 def as_events(particles: Any, **columns: Any) -> Any:

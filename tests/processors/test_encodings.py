@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from resonaut.errors import ConfigError, InputError
-from resonaut.processors.encodings import LeadingObjects, ObjectSets, TypeSlots, encoding_from_dict
-from resonaut.processors.objects import OBJECT_KINDS, EventObjects
+from resonaut.processors.events.objects import OBJECT_KINDS, EventObjects
+from resonaut.processors.objects.encodings import LeadingObjects, ObjectSets, TypeSlots, encoding_from_dict
 
 OBJECTS = [
     ("b", 120.0, 100.0, 0.5, 0.1),

@@ -26,7 +26,7 @@ from resonaut.processors import (
     run_processor,
     source,
 )
-from resonaut.processors.schema import ParticleSchema, events_from_columns
+from resonaut.processors.events.schema import ParticleSchema, events_from_columns
 
 GUIDE = Path(__file__).parents[2] / "docs" / "event-objects.md"
 EVERYTHING = ("Jet", "Electron", "Muon", "Photon", "MET")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from resonaut.errors import ConfigError
 from resonaut.processors import ALGORITHMS, Particles, cluster, substructure
-from resonaut.processors.kernels_cluster import cluster_events, directions, four_vectors, momenta_to_jets, rapidity
-from resonaut.processors.kernels_substructure import n_subjettiness, soft_drop_masses
+from resonaut.processors.jets.kernels_cluster import cluster_events, directions, four_vectors, momenta_to_jets, rapidity
+from resonaut.processors.jets.kernels_substructure import n_subjettiness, soft_drop_masses
 
 Array = np.ndarray[Any, Any]
 SHAPES = ("tau1", "tau2", "tau3", "tau4", "tau1b2", "msd")

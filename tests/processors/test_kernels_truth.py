@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from resonaut.processors import ALGORITHMS, Particles, cluster, flatten_particles, source, substructure
-from resonaut.processors.kernels_cluster import cluster_events
+from resonaut.processors.jets.kernels_cluster import cluster_events
 
 FASTJET = {
     "antikt": fastjet.antikt_algorithm,

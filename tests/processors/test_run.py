@@ -28,8 +28,8 @@ from resonaut.processors import (
     run_processor,
     write_particle_tree,
 )
-from resonaut.processors.run import result_path
-from resonaut.processors.schema import ParticleSchema
+from resonaut.processors.events.schema import ParticleSchema
+from resonaut.processors.running.run import result_path
 
 CUTS = DijetCuts(pt_j1=1000.0)
 

@@ -17,7 +17,7 @@ from resonaut.errors import ConfigError, InputError, ModelError
 from resonaut.models import BaseScorer, Sample, register
 from resonaut.processors import AnomalySelection, DijetFeatures, source
 from resonaut.processors import selection as selection_module
-from resonaut.processors.schema import events_from_columns
+from resonaut.processors.events.schema import events_from_columns
 from resonaut.stats import Window
 
 MOST = Window(3000.0, 4000.0, 2000.0, 5000.0)

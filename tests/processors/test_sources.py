@@ -14,8 +14,8 @@ import uproot
 
 from resonaut.errors import InputError
 from resonaut.processors import SOURCES, DijetFeatures, recognise, source, write_particle_tree
-from resonaut.processors.jets import collection_pair, constituents_of, linked_constituents
-from resonaut.processors.schema import events_from_columns
+from resonaut.processors.events.schema import events_from_columns
+from resonaut.processors.jets.pair import collection_pair, constituents_of, linked_constituents
 
 FRAME_COLUMNS = [f"{x}{j}" for j in ("j1", "j2") for x in ("px", "py", "pz", "m", "tau1", "tau2", "tau3")]
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from resonaut.errors import ConfigError, InputError
 from resonaut.processors import is_table, read_provenance, read_table, table_columns, write_table
-from resonaut.processors.archive import load, save
+from resonaut.processors.running.archive import load, save
 
 
 def test_table_round_trip_with_provenance(tmp_path: Path) -> None:

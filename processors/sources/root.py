@@ -1,7 +1,7 @@
 """ROOT sources, read through coffea's NanoEvents: NanoAOD, PFNano and plain trees of particles.
 
 Arrays are virtual: a branch is read when it is first used. A file that breaks then raises uproot's error from inside
-the processor; `resonaut.processors.run` tells it from the processor's own.
+the processor; `resonaut.processors.running.run` tells it from the processor's own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import uproot
 from coffea.nanoevents import NanoEventsFactory
 
 from resonaut.errors import InputError
-from resonaut.processors.schema import ParticleSchema
+from resonaut.processors.events.schema import ParticleSchema
 
 __all__ = ("NanoAOD", "PFNano", "ParticleTree", "is_root", "open_tree", "write_particle_tree")
 

@@ -11,12 +11,12 @@ import numpy.typing as npt
 from coffea.processor import ProcessorABC, column_accumulator
 
 from resonaut.errors import ConfigError, InputError
-from resonaut.processors.channels import channel_cutflow, find_channel
-from resonaut.processors.dijet import EventFlow, event_weights
-from resonaut.processors.kernels_darkmachines import COLLISION_ENERGY, REASONS
-from resonaut.processors.kernels_objects import close_to_others
-from resonaut.processors.object_collections import ObjectOptions, gather
-from resonaut.processors.objects import JETS, LEPTONS, PER_EVENT, PER_OBJECT, EventObjects
+from resonaut.processors.events.objects import JETS, LEPTONS, PER_EVENT, PER_OBJECT, EventObjects
+from resonaut.processors.features.processor import EventFlow, event_weights
+from resonaut.processors.objects.channels import channel_cutflow, find_channel
+from resonaut.processors.objects.gathering import ObjectOptions, gather
+from resonaut.processors.objects.kernels_objects import close_to_others
+from resonaut.processors.sources.kernels_darkmachines import COLLISION_ENERGY, REASONS
 
 __all__ = ("EventObjectsProcessor", "ObjectCuts", "collect_objects")
 

@@ -18,10 +18,10 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from resonaut.errors import InputError, unknown_name
-from resonaut.processors.darkmachines import LAYOUT
-from resonaut.processors.sources_hdf5 import LHCOFeatures, LHCOParticles
-from resonaut.processors.sources_objects import DarkMachines, Delphes, Physlite
-from resonaut.processors.sources_root import NanoAOD, ParticleTree, PFNano
+from resonaut.processors.sources.darkmachines import LAYOUT
+from resonaut.processors.sources.hdf5 import LHCOFeatures, LHCOParticles
+from resonaut.processors.sources.objects import DarkMachines, Delphes, Physlite
+from resonaut.processors.sources.root import NanoAOD, ParticleTree, PFNano
 
 __all__ = ("SOURCES", "Source", "recognise", "source")
 

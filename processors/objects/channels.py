@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut.errors import ConfigError, unknown_name
-from resonaut.processors.objects import JETS, LEPTONS, EventObjects
+from resonaut.processors.events.objects import JETS, LEPTONS, EventObjects
 
 __all__ = ("CHANNELS", "Channel", "channel_cutflow", "find_channel")
 

@@ -23,11 +23,11 @@ from coffea.processor import accumulate
 from resonaut import __version__
 from resonaut.errors import ConfigError, IncompleteError, InputError
 from resonaut.files import digest
-from resonaut.processors import archive
-from resonaut.processors.executors import execute
-from resonaut.processors.ledger import Ledger, RunResult
-from resonaut.processors.plan import Chunk, Plan, make_plan
-from resonaut.processors.sources import source
+from resonaut.processors.running import archive
+from resonaut.processors.running.executors import execute
+from resonaut.processors.running.ledger import Ledger, RunResult
+from resonaut.processors.running.plan import Chunk, Plan, make_plan
+from resonaut.processors.sources.registry import source
 
 __all__ = ("config_hash", "processor_config", "run_processor")
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut.errors import ConfigError, InputError, unknown_name
-from resonaut.processors.objects import JETS, EventObjects, kind_codes
+from resonaut.processors.events.objects import JETS, EventObjects, kind_codes
 
 __all__ = ("COLLECTIONS", "Gathered", "ObjectOptions", "gather")
 

@@ -13,7 +13,7 @@ import uproot
 
 from resonaut.errors import ConfigError, InputError, unknown_name
 from resonaut.files import digest, file_digest
-from resonaut.processors.sources import recognise, source
+from resonaut.processors.sources.registry import recognise, source
 
 __all__ = ("Chunk", "InputFile", "Plan", "make_plan")
 

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut.errors import ConfigError, InputError, unknown_name
-from resonaut.processors.kernels_cluster import cluster_events, directions, four_vectors, momenta_to_jets
-from resonaut.processors.kernels_substructure import n_subjettiness, soft_drop_masses
+from resonaut.processors.jets.kernels_cluster import cluster_events, directions, four_vectors, momenta_to_jets
+from resonaut.processors.jets.kernels_substructure import n_subjettiness, soft_drop_masses
 
 __all__ = (
     "ALGORITHMS",

@@ -20,10 +20,10 @@ import uproot
 from uproot.behaviors.RNTuple import HasFields
 
 from resonaut.errors import InputError
-from resonaut.processors.darkmachines import GZIP_SIGNATURE, LineReader, ParsedLines, check_units, require_good
-from resonaut.processors.kernels_darkmachines import REASONS
-from resonaut.processors.schema import events_from_columns
-from resonaut.processors.sources_root import is_root, open_tree
+from resonaut.processors.events.schema import events_from_columns
+from resonaut.processors.sources.darkmachines import GZIP_SIGNATURE, LineReader, ParsedLines, check_units, require_good
+from resonaut.processors.sources.kernels_darkmachines import REASONS
+from resonaut.processors.sources.root import is_root, open_tree
 
 __all__ = ("DarkMachines", "Delphes", "Physlite")
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut.errors import InputError
-from resonaut.processors.schema import events_from_columns
+from resonaut.processors.events.schema import events_from_columns
 
 __all__ = ("FrameFile", "LHCOFeatures", "LHCOParticles", "open_frame")
 

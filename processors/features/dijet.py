@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut.errors import ConfigError, InputError, unknown_name
-from resonaut.processors.jets import ALGORITHMS, JetPair, cluster, collection_pair, flatten_particles
+from resonaut.processors.jets.pair import ALGORITHMS, JetPair, cluster, collection_pair, flatten_particles
 
 __all__ = ("DijetFeatures", "dijet_columns")
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from coffea.processor import ProcessorABC, column_accumulator
 
 from resonaut.errors import ConfigError
-from resonaut.processors.features import DijetFeatures
+from resonaut.processors.features.dijet import DijetFeatures
 
 __all__ = ("DijetCuts", "DijetProcessor", "EventFlow", "event_weights")
 

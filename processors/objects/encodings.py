@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut.errors import ConfigError, InputError, unknown_name
-from resonaut.processors.kernels_objects import ranks_in_groups
-from resonaut.processors.objects import JETS, LEPTONS, OBJECT_KINDS, EventObjects, kind_codes
+from resonaut.processors.events.objects import JETS, LEPTONS, OBJECT_KINDS, EventObjects, kind_codes
+from resonaut.processors.objects.kernels_objects import ranks_in_groups
 
 __all__ = ("ENCODINGS", "LeadingObjects", "ObjectSets", "TypeSlots", "encoding_from_dict")
 

@@ -23,8 +23,14 @@ import pyarrow as pa
 
 from resonaut.errors import ConfigError, InputError
 from resonaut.files import atomic_path
-from resonaut.processors.kernels_darkmachines import COLLISION_ENERGY, REASONS, lines_end, pack_names, parse_lines
-from resonaut.processors.objects import OBJECT_KINDS, EventObjects
+from resonaut.processors.events.objects import OBJECT_KINDS, EventObjects
+from resonaut.processors.sources.kernels_darkmachines import (
+    COLLISION_ENERGY,
+    REASONS,
+    lines_end,
+    pack_names,
+    parse_lines,
+)
 
 __all__ = (
     "LAYOUT",

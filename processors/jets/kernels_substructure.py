@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut.compiled import kernel
-from resonaut.processors.kernels_cluster import BEAM, first_neighbours, merged, recombine, settled, smallest
+from resonaut.processors.jets.kernels_cluster import BEAM, first_neighbours, merged, recombine, settled, smallest
 
 __all__ = ("jet_masses", "n_subjettiness", "soft_drop_masses")
 

@@ -1,0 +1,4 @@
+"""What events look like in memory: NanoEvents of any source, and lists of reconstructed objects.
+
+Import from `resonaut.processors`, the front door.
+"""
