@@ -5,6 +5,7 @@ from __future__ import annotations
 from resonaut.analysis.commands.benchmark import benchmark
 from resonaut.analysis.commands.bottleneck import bottleneck
 from resonaut.analysis.commands.bumphunt import bumphunt
+from resonaut.analysis.commands.features import features
 from resonaut.analysis.commands.fetch import fetch
 from resonaut.analysis.commands.fit import fit
 from resonaut.analysis.commands.limit import limit
@@ -14,4 +15,4 @@ from resonaut.analysis.commands.toys import toys
 
 __all__ = ("COMMANDS",)
 
-COMMANDS = (benchmark, bottleneck, fit, scan, bumphunt, toys, limit, plot, fetch)
+COMMANDS = (features, benchmark, bottleneck, fit, scan, bumphunt, toys, limit, plot, fetch)

@@ -24,7 +24,7 @@ from resonaut.processors import (
     source,
     write_darkmachines,
 )
-from resonaut.processors import darkmachines as module
+from resonaut.processors.sources import darkmachines as module
 from resonaut.processors.sources.darkmachines import LineReader
 
 KINDS = ["j", "b", "e-", "e+", "m-", "m+", "g"]
