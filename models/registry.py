@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from resonaut.errors import ConfigError, ModelError, unknown_name
+from resonaut.models.option_types import check_option_types
 from resonaut.models.protocol import Scorer
 
 __all__ = ("available", "make_scorer", "register", "scorer_class")
@@ -102,4 +103,5 @@ def make_scorer(name: str, **options: Any) -> Scorer:
         for option in options:
             if option not in parameters:
                 raise ConfigError(unknown_name(f"option of scorer {name!r}", option, parameters))
+    check_option_types(f"scorer {name!r}", cls, options)
     return cls(**options)

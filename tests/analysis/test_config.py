@@ -89,3 +89,10 @@ def test_the_demo_leaves_its_signal_out_when_told_to() -> None:
     without, _ = demo_config(signal=False)
     left_out = set(with_signal.resolved_files(base)) - set(without.resolved_files(base))
     assert {path.name for path in left_out} == {"signal_features.h5"}
+
+
+def test_a_method_that_is_wrong_is_not_called_missing_too() -> None:
+    content = {**MINIMAL, "methods": [{"name": "vae", "options": {"epochs": 2.5}}]}
+    with pytest.raises(ConfigError, match=r"option epochs is 2\.5") as caught:
+        parse_config(content)
+    assert "at least 1 item" not in str(caught.value)
