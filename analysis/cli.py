@@ -33,6 +33,11 @@ class _Group(click.Group):
             for note in getattr(error, "__notes__", []):
                 click.echo(note, err=True)
             sys.exit(1)
+        except KeyboardInterrupt:
+            click.secho(
+                "interrupted: what was finished is kept, the same command goes on from there", fg="yellow", err=True
+            )
+            sys.exit(130)
         except OSError as error:  # a folder that cannot be written, a full disk
             if logging.getLogger().isEnabledFor(logging.DEBUG):
                 raise

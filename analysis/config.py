@@ -317,7 +317,12 @@ def _section_fields(location: tuple[int | str, ...]) -> list[str]:
 
 def _explain(error: ValidationError) -> str:
     lines = []
+    places = [item["loc"] for item in error.errors()]
     for item in error.errors():
+        if item["type"] == "too_short" and any(
+            len(p) > len(item["loc"]) and p[: len(item["loc"])] == item["loc"] for p in places
+        ):
+            continue  # pydantic counts what is left after the entries that are wrong
         where = ".".join(str(p) for p in item["loc"])
         if item["type"] == "extra_forbidden":
             *section, key = item["loc"]
