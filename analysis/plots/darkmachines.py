@@ -18,6 +18,7 @@ Results = Mapping[str, Any]
 _MAIN = ("deep-svdd avg", "flow", "deep-sets", "deep-svdd+flow or", "deep-svdd+flow avg", "deep-svdd+flow and")
 _FEW = ("deep-svdd avg", "flow", "deep-svdd+flow or", "deep-sets")
 _OTHER = "published, challenge data"
+_LOWEST = 0.01  # where figures on a logarithmic axis put what is smaller, zero included
 _NAMED = {
     "Combined-OR-DeepSVDD-Flow": (-8, -3),
     "DeepSetVAE_weight_1.0": (-8, 4),
@@ -76,11 +77,11 @@ def _improvements(results: Results) -> Drawn:
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(14, 0.32 * max(len(names), len(published)) + 1.6), sharex=True, gridspec_kw={"wspace": 0.75}
     )
-    left.boxplot([np.maximum(found[name], 0.01) for name in names], orientation="horizontal", whis=(0, 100), widths=0.6)
+    left.boxplot([np.maximum(found[name], _LOWEST) for name in names], orientation="horizontal", whis=(0, 100), widths=0.6)
     left.set_yticks(range(1, len(names) + 1), names, fontsize=9)
     order = list(published)[::-1]
     for place, name in enumerate(order, start=1):
-        low, middle, high = (max(x, 0.01) for x in published[name]["hackathon"])
+        low, middle, high = (max(x, _LOWEST) for x in published[name]["hackathon"])
         right.plot([low, high], [place, place], color="#888888", lw=1.4)
         right.plot(middle, place, "o", color="#D55E00", ms=5)
     right.set_yticks(range(1, len(order) + 1), order, fontsize=8)
@@ -88,7 +89,7 @@ def _improvements(results: Results) -> Drawn:
     for axis in (left, right):
         axis.set_xscale("log")
         axis.axvline(1.0, color="black", ls=":", lw=1)
-        axis.set_xlabel("total improvement over signals")
+        axis.set_xlabel(f"total improvement over signals (from {_LOWEST:g} on)")
         axis.minorticks_on()
         axis.tick_params(axis="y", which="minor", left=False, right=False)
     label_experiment(left, "this run")
@@ -108,9 +109,11 @@ def _signals(results: Results) -> Drawn:
             measured = results["scores"][name].get(channel, {})
             points = [(measured[role]["si"], row) for row, role in enumerate(signals) if role in measured]
             if points:
-                x, y = np.array([(max(si or 0.0, 0.01), row) for si, row in points]).T
+                x, y = np.array([(max(si or 0.0, _LOWEST), row) for si, row in points]).T
                 height = y + 0.12 * (shift - len(names) / 2)
                 axis.plot(x, height, marker, color=colour, ms=5, ls="", mfc=colour if channel == "3" else "none")
+                lower = x <= _LOWEST
+                axis.plot(x[lower] / 1.15, height[lower], "<", color=colour, ms=4, ls="")
     for name, colour in zip(names, COLOURS, strict=False):
         axis.plot([], [], "s", color=colour, label=name)
     for channel, marker in markers.items():
@@ -118,7 +121,7 @@ def _signals(results: Results) -> Drawn:
     axis.set_yticks(range(len(signals)), [role.partition("/")[2] for role in signals], fontsize=10)
     axis.set_xscale("log")
     axis.axvline(1.0, color="black", ls=":", lw=1)
-    axis.set_xlabel("significance improvement")
+    axis.set_xlabel(f"significance improvement (arrow: below {_LOWEST:g})")
     axis.tick_params(axis="y", which="minor", left=False, right=False)
     axis.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure, {"signals": signals, "entries": names}
