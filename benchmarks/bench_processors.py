@@ -24,12 +24,20 @@ import numpy as np
 
 from resonaut import __version__
 from resonaut.files import write_json
-from resonaut.processors import DijetProcessor, Particles, cluster, flatten_particles, run_processor, source
+from resonaut.processors import (
+    DijetProcessor,
+    Particles,
+    cluster,
+    flatten_particles,
+    run_processor,
+    source,
+    substructure,
+)
 from resonaut.processors.jets.kernels_cluster import cluster_events
-from resonaut.processors.jets.kernels_substructure import n_subjettiness, soft_drop_masses
 
 RESULTS = Path(__file__).parent / "results" / "processors.json"
 CHUNK = 2000
+TAUS = ("tau1", "tau2", "tau3", "tau4", "tau1b2")
 
 
 def cpu(function: Callable[[], Any]) -> tuple[float, Any]:
@@ -62,8 +70,8 @@ def ours(path: str, events: int) -> dict[str, float]:
             lambda p=particles: cluster_events(p.momenta, p.towards, p.offsets, 1.0, -1.0, 20.0),
         )[0]
         jets = leading(particles)
-        times["n_subjettiness"] += cpu(lambda j=jets: n_subjettiness(j.momenta, j.towards, j.offsets, 1.0))[0]
-        times["soft_drop"] += cpu(lambda j=jets: soft_drop_masses(j.momenta, j.towards, j.offsets, 0.1))[0]
+        times["n_subjettiness"] += cpu(lambda j=jets: substructure(j, 1.0, TAUS))[0]
+        times["soft_drop"] += cpu(lambda j=jets: substructure(j, 1.0, ("msd",)))[0]
     return times
 
 

@@ -24,6 +24,7 @@ from resonaut.compiled import kernel
 
 __all__ = (
     "cluster_events",
+    "collect",
     "directions",
     "first_neighbours",
     "four_vectors",
@@ -252,7 +253,7 @@ def recombine(particles: Floats, towards: Floats, radius: float, power: float, h
 
 
 @kernel
-def _collect(root: int, n: int, history: Ints, stack: Ints, members: Ints, at: int) -> int:
+def collect(root: int, n: int, history: Ints, stack: Ints, members: Ints, at: int) -> int:
     """Write the particles below row `root` from position `at` on; returns the position after the last."""
     top = 0
     stack[0] = root
@@ -311,7 +312,7 @@ def cluster_events(
                 kept += 1
         for k in np.argsort(pt2[:kept], kind="mergesort"):
             jets[n_jets] = p4[found[k]]
-            end = _collect(found[k], n, history, stack, members, n_members)
+            end = collect(found[k], n, history, stack, members, n_members)
             members[n_members:end].sort()
             members[n_members:end] += first
             n_jets, n_members = n_jets + 1, end

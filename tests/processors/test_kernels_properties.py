@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from resonaut.errors import ConfigError
 from resonaut.processors import ALGORITHMS, Particles, cluster, substructure
 from resonaut.processors.jets.kernels_cluster import cluster_events, directions, four_vectors, momenta_to_jets, rapidity
-from resonaut.processors.jets.kernels_substructure import n_subjettiness, soft_drop_masses
 
 Array = np.ndarray[Any, Any]
 SHAPES = ("tau1", "tau2", "tau3", "tau4", "tau1b2", "msd")
@@ -178,13 +177,12 @@ def test_events_with_no_or_one_particle() -> None:
 
 def test_jets_of_one_particle_and_without_particles() -> None:
     one = four_vectors(np.array([50.0]), np.array([0.3]), np.array([1.0]), np.array([0.5]))
-    offsets = np.array([0, 1, 1], np.int64)
-    taus = n_subjettiness(one, directions(one), offsets, 1.0)
-    assert taus[0].tolist() == [0.0] * 5
-    assert np.isnan(taus[1]).all()
-    masses = soft_drop_masses(one, directions(one), offsets, 0.1)
-    np.testing.assert_allclose(masses[0], 0.5, rtol=1e-6)
-    assert np.isnan(masses[1])
+    shapes = substructure(Particles(one, np.array([0, 1, 1], np.int64)), 1.0)
+    for name in ("tau1", "tau2", "tau3", "tau4", "tau1b2"):
+        assert shapes[name][0] == 0.0
+        assert np.isnan(shapes[name][1])
+    np.testing.assert_allclose(shapes["msd"][0], 0.5, rtol=1e-6)
+    assert np.isnan(shapes["msd"][1])
 
 
 def test_nothing_at_all() -> None:
