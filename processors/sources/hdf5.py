@@ -22,7 +22,7 @@ import numpy.typing as npt
 from resonaut.errors import InputError
 from resonaut.processors.events.schema import events_from_columns
 
-__all__ = ("FrameFile", "LHCOFeatures", "LHCOParticles", "open_frame")
+__all__ = ("FrameFile", "LHCOFeatures", "LHCOParticles", "is_hdf5", "open_frame")
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 JET_COLUMNS = {
@@ -81,6 +81,27 @@ class FrameFile:
         return rows
 
 
+def _frame_of(file: Any) -> str | None:
+    frames = [key for key in file if file[key].attrs.get("pandas_type") == b"frame"]
+    return "df" if "df" in frames else frames[0] if len(frames) == 1 else None
+
+
+def frame_key(path: str) -> str | None:
+    """Key of the frame `df` of an HDF5 file, or of its only frame; None if it has none.
+
+    Raises
+    ------
+    InputError
+        If the file is truncated or corrupt.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            return _frame_of(file)
+    except (OSError, KeyError, RuntimeError) as error:
+        msg = f"{path}: cannot be read as HDF5, the file is missing, truncated or corrupt ({error})"
+        raise InputError(msg) from error
+
+
 @contextmanager
 def open_frame(path: str) -> Iterator[FrameFile]:
     """Open the frame `df` of a file, or its only frame.
@@ -92,8 +113,7 @@ def open_frame(path: str) -> Iterator[FrameFile]:
     """
     try:
         with h5py.File(path, "r") as file:
-            frames = [key for key in file if file[key].attrs.get("pandas_type") == b"frame"]
-            key = "df" if "df" in frames else frames[0] if len(frames) == 1 else None
+            key = _frame_of(file)
             if key is None:
                 msg = (
                     f"{path}: got keys {sorted(file)}, expected a pandas frame `df` of fixed format "
@@ -108,7 +128,10 @@ def open_frame(path: str) -> Iterator[FrameFile]:
         raise InputError(msg) from error
 
 
-def _is_hdf5(path: str) -> bool:
+def is_hdf5(path: str) -> bool:
+    """True if a file begins as HDF5 files do; False for one on a server, where they cannot be read."""
+    if "://" in path:
+        return False
     try:
         with Path(path).open("rb") as file:
             return file.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE
@@ -127,7 +150,7 @@ class _Frames:
 
     def recognises(self, path: str) -> bool:
         """True if the file is HDF5 and its frame has this layout."""
-        if not _is_hdf5(path):
+        if not is_hdf5(path) or frame_key(path) is None:
             return False
         with open_frame(path) as frame:
             return self._takes(frame.columns)

@@ -18,10 +18,19 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from resonaut.errors import InputError, unknown_name
+from resonaut.processors.sources.case import CaseDijets, CaseFeatures
+from resonaut.processors.sources.challenge import DarkMachines
+from resonaut.processors.sources.column_map import PREFIX, ColumnMap
 from resonaut.processors.sources.darkmachines import LAYOUT
-from resonaut.processors.sources.hdf5 import LHCOFeatures, LHCOParticles
-from resonaut.processors.sources.objects import DarkMachines, Delphes, Physlite
+from resonaut.processors.sources.delphes import Delphes
+from resonaut.processors.sources.hdf5 import LHCOFeatures, LHCOParticles, is_hdf5
+from resonaut.processors.sources.hdf5_columns import HDF5Branches
+from resonaut.processors.sources.parquet import NanoParquet
+from resonaut.processors.sources.physlite import Physlite
 from resonaut.processors.sources.root import NanoAOD, ParticleTree, PFNano
+from resonaut.processors.sources.root_files import is_root, trees_of
+from resonaut.processors.sources.tables import EventTable
+from resonaut.processors.sources.treemaker import TreeMaker
 
 __all__ = ("SOURCES", "Source", "recognise", "source")
 
@@ -29,7 +38,9 @@ __all__ = ("SOURCES", "Source", "recognise", "source")
 class Source(Protocol):
     """What a source must offer; all methods raise `InputError`, naming file and reason, for a file they cannot read."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """In `SOURCES` and in filesets."""
 
     def recognises(self, path: str) -> bool:
         """True if the file has this layout. Raises `InputError` if the file cannot be opened at all."""
@@ -48,25 +59,42 @@ SOURCES: dict[str, Source] = {
     for each in (
         LHCOParticles(),
         LHCOFeatures(),
+        CaseDijets(),
+        CaseFeatures(),
         Delphes(),  # before the sources that want a tree `Events`
         Physlite(),
+        TreeMaker(),
         PFNano(),
         NanoAOD(),
         ParticleTree(),
+        EventTable(),
+        NanoParquet(),
         DarkMachines(),
     )
 }
 """Every source by its name; the first that recognises a file reads it."""
 
 
-def source(name: str) -> Source:
-    """The source of that name.
+def source(name: str | Mapping[str, Any] | Source) -> Source:
+    """The source of that name, or of that column map.
+
+    Parameters
+    ----------
+    name : of one of `SOURCES` or of a `ColumnMap`; a column map as plain data; or a source itself.
 
     Raises
     ------
     InputError
-        If there is none.
+        If there is none of that name.
+    ConfigError
+        For a column map that makes no sense.
     """
+    if isinstance(name, Mapping):
+        return ColumnMap.from_dict(name)
+    if not isinstance(name, str):
+        return name
+    if name.startswith(PREFIX):
+        return ColumnMap.from_name(name)
     if name not in SOURCES:
         raise InputError(unknown_name("source", name, SOURCES))
     return SOURCES[name]
@@ -85,8 +113,17 @@ def recognise(path: str | os.PathLike[str]) -> str:
         if each.recognises(name):
             return each.name
     msg = (
-        f"{name}: no source knows this layout; known are {', '.join(SOURCES)}. "
-        "Expected HDF5 with a pandas frame `df` of particles or jet features, ROOT with a tree `Events`, `Delphes` or "
-        f"`CollectionTree`, or lines of {LAYOUT}"
+        f"{name}: no source knows this layout{_contents(name)}; known are {', '.join(SOURCES)}. "
+        "Flat ntuples of any names are read by a column map (docs/inputs.md), lines of text if they are "
+        f"{LAYOUT}"
     )
     raise InputError(msg)
+
+
+def _contents(path: str) -> str:
+    """What a file that nobody knows holds, as far as that is easily said."""
+    if is_root(path):
+        return f" (ROOT with the trees {', '.join(trees_of(path)[:8]) or 'none'})"
+    if is_hdf5(path):
+        return f" (HDF5 with the columns {', '.join(sorted(HDF5Branches(path).names)[:8]) or 'none'})"
+    return ""

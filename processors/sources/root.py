@@ -1,4 +1,4 @@
-"""ROOT sources, read through coffea's NanoEvents: NanoAOD, PFNano and plain trees of particles.
+"""NanoAOD, PFNano and plain trees of particles: TTrees through coffea's NanoEvents, RNTuples through uproot.
 
 Arrays are virtual: a branch is read when it is first used. A file that breaks then raises uproot's error from inside
 the processor; `resonaut.processors.running.run` tells it from the processor's own.
@@ -7,8 +7,7 @@ the processor; `resonaut.processors.running.run` tells it from the processor's o
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,50 +15,13 @@ import awkward as ak
 import uproot
 from coffea.nanoevents import NanoEventsFactory
 
-from resonaut.errors import InputError
-from resonaut.processors.events.schema import ParticleSchema
+from resonaut.errors import InputError, ResonautError
+from resonaut.processors.events.schema import ParticleSchema, events_from_columns
+from resonaut.processors.sources.branches import Rows, tree_branches
+from resonaut.processors.sources.remote import remote_options
+from resonaut.processors.sources.root_files import TREE, is_ntuple, is_root, names_of, open_tree, trees_of, unreadable
 
-__all__ = ("NanoAOD", "PFNano", "ParticleTree", "is_root", "open_tree", "write_particle_tree")
-
-ROOT_SIGNATURE = b"root"
-TREE = "Events"
-
-
-def is_root(path: str) -> bool:
-    """True if a file begins as ROOT files do; remote ones are judged by their name."""
-    if "://" in path:
-        return path.split("?", maxsplit=1)[0].endswith(".root")
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(4) == ROOT_SIGNATURE
-    except OSError as error:
-        msg = f"{path}: cannot be opened ({error.strerror})"
-        raise InputError(msg) from error
-
-
-def _require_whole(path: str, promised: int) -> None:
-    """Compare the length in the header with the file: uproot only sees a missing end when it reads there."""
-    if "://" not in path and (found := Path(path).stat().st_size) < promised:
-        msg = f"{path}: truncated, the header promises {promised} bytes and the file has {found}; copy it again"
-        raise InputError(msg)
-
-
-@contextmanager
-def open_tree(path: str, tree: str | None) -> Iterator[Any]:
-    """A tree or RNTuple of a file, `Events` unless another is named; InputError if the file or the tree is not there."""
-    name = tree or TREE
-    try:
-        with uproot.open(path) as file:
-            _require_whole(path, file.file.fEND)
-            if name not in file:
-                msg = f"{path}: got {sorted(file.keys(cycle=False))[:8]}, expected a tree {name!r}"
-                raise InputError(msg)
-            yield file[name]
-    except InputError:
-        raise
-    except Exception as error:  # uproot raises many kinds for a broken file
-        msg = f"{path}: cannot be read as ROOT, the file is truncated or corrupt ({type(error).__name__}: {error})"
-        raise InputError(msg) from error
+__all__ = ("NanoAOD", "PFNano", "ParticleTree", "is_root", "write_particle_tree")
 
 
 class _Trees:
@@ -72,10 +34,10 @@ class _Trees:
 
     def recognises(self, path: str) -> bool:
         """True if the file is ROOT and its tree `Events` has the branches of this layout."""
-        if not is_root(path):
+        if not is_root(path) or TREE not in trees_of(path):
             return False
         with open_tree(path, None) as tree:
-            return self._takes({name.rsplit(".", 1)[-1] for name in tree.keys()})  # noqa: SIM118 (uproot: keys only)
+            return self._takes({name.rsplit(".", 1)[-1] for name in names_of(tree)})
 
     def n_events(self, path: str, tree: str | None = None) -> int:
         """Number of entries of the tree."""
@@ -86,6 +48,10 @@ class _Trees:
         self, path: str, start: int, stop: int, *, tree: str | None = None, metadata: Mapping[str, Any] | None = None
     ) -> Any:
         """Entries start..stop as virtual NanoEvents."""
+        with open_tree(path, tree) as opened:
+            ntuple = is_ntuple(opened)
+        if ntuple:
+            return _of_ntuple(path, tree or TREE, start, stop, metadata)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)
@@ -95,10 +61,25 @@ class _Trees:
                     entry_stop=stop,
                     schemaclass=ParticleSchema,
                     metadata=dict(metadata or {"filename": path}),
+                    uproot_options=remote_options(path),
                 ).events()
+        except ResonautError:
+            raise
         except Exception as error:  # uproot raises many kinds for a broken file
-            msg = f"{path}: cannot be read as ROOT, the file is truncated or corrupt ({type(error).__name__}: {error})"
-            raise InputError(msg) from error
+            raise unreadable(path, error) from error
+
+
+def _of_ntuple(path: str, tree: str, start: int, stop: int, metadata: Mapping[str, Any] | None) -> Any:
+    """Entries of an RNTuple, without the names of all its nested fields, for which coffea waits seconds in every chunk."""
+    branches = tree_branches(path, tree)
+    rows = Rows(branches, start, min(stop, branches.entries))
+    columns = {}
+    for name in sorted(branches.names):
+        try:
+            columns[name] = rows.stored(name)
+        except InputError:  # texts, and whatever else events of numbers do not have
+            continue
+    return events_from_columns(columns, max(0, rows.stop - start), path, start, metadata)
 
 
 class ParticleTree(_Trees):
@@ -111,12 +92,13 @@ class ParticleTree(_Trees):
 
 
 class NanoAOD(_Trees):
-    """CMS NanoAOD with a collection `FatJet`, `ScoutingFatJet` or `Jet`."""
+    """CMS NanoAOD with jets (`FatJet`, `ScoutingFatJet`, `Jet`), or with leptons or photons and no particles."""
 
     name = "nanoaod"
 
     def _takes(self, branches: set[str]) -> bool:
-        return bool({"FatJet_pt", "ScoutingFatJet_pt", "Jet_pt"} & branches)
+        jets, others = {"FatJet_pt", "ScoutingFatJet_pt", "Jet_pt"}, {"Muon_pt", "Electron_pt", "Photon_pt"}
+        return bool(jets & branches) or (bool(others & branches) and "PFCand_pt" not in branches)
 
 
 class PFNano(_Trees):

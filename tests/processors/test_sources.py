@@ -175,16 +175,16 @@ def test_files_of_other_kinds_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("not HDF5")
     with h5py.File(tmp_path / "plain.h5", "w") as file:
         file["numbers"] = np.arange(3)
-    with uproot.recreate(tmp_path / "muons.root") as file:
-        file.mktree("Events", {"Muon_pt": "float64"})
-        file["Events"].extend({"Muon_pt": np.ones(3)})
+    with uproot.recreate(tmp_path / "tracks.root") as file:
+        file.mktree("Events", {"Track_pt": "float64"})
+        file["Events"].extend({"Track_pt": np.ones(3)})
     with uproot.recreate(tmp_path / "other.root") as file:
         file.mktree("ntuple", {"x": "float64"})
     for name, message in {
         "text.h5": "no source knows",
-        "plain.h5": "expected a pandas frame",
-        "muons.root": "no source knows",
-        "other.root": "expected a tree 'Events'",
+        "plain.h5": "no source knows this layout .HDF5 with the columns numbers",
+        "tracks.root": "no source knows",
+        "other.root": "no source knows this layout .ROOT with the trees ntuple.*column map",
         "absent.root": "cannot be opened",
     }.items():
         with pytest.raises(InputError, match=message) as caught:

@@ -1,0 +1,72 @@
+"""Every Python block of the page on inputs runs, in order, and its YAML is a column map."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import pytest
+import uproot
+import yaml
+
+from resonaut.processors import SOURCES, ColumnMap
+
+GUIDE = Path(__file__).parents[2] / "docs" / "inputs.md"
+SAMPLES = {
+    "physlite.root": "PHYSLITE_example.root",
+    "treemaker.root": "treemaker.root",
+    "delphes.root": "delphes_10events.root",
+}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", GUIDE.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def test_the_page_runs_as_written(
+    reference_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, stored in SAMPLES.items():
+        shutil.copyfile(reference_data / "root" / stored, name)
+    rng = np.random.default_rng(1)
+    columns: dict[str, Any] = {
+        f"fatjet_{x}": ak.from_regular(rng.uniform(0.1, 1, (50, 2))) for x in ("eta", "phi", "tau1")
+    }
+    columns |= {f"fatjet_{x}": ak.from_regular(rng.uniform(2e5, 9e5, (50, 2))) for x in ("pt", "m")}
+    columns |= {x: rng.uniform(1, 2, 50) for x in ("met", "met_phi", "mcweight")}
+    with uproot.recreate("ntuple.root") as file:
+        file.mktree("nominal", {k: "var * float64" if v.ndim > 1 else "float64" for k, v in columns.items()})
+        file["nominal"].extend(columns)
+    names: dict[str, Any] = {"__name__": "guide"}
+    try:
+        for number, block in enumerate(blocks("python")):
+            exec(compile(block, f"{GUIDE.name}, block {number}", "exec"), names)  # noqa: S102 (our own guide)
+    finally:
+        SOURCES.pop("my-ntuple", None)
+    printed = capsys.readouterr().out
+    assert "physlite.root physlite 100" in printed
+    assert "50 of 50 events read, 50 used" in printed
+    assert "('signal', 'treemaker.root', 'PreSelection'), ('background', 'delphes.root', None)" in printed
+    assert {name: part["cutflow"]["two jets"] for name, part in names["result"].output.items()} == {
+        "signal": 10,
+        "background": 10,
+        "events": 32,
+    }
+    np.testing.assert_allclose(names["mine"].table()["pt_j1"], 1e-3 * ak.max(columns["fatjet_pt"], axis=1))
+
+
+def test_the_map_of_the_page_is_one() -> None:
+    (text,) = blocks("yaml")
+    found = ColumnMap.from_dict(yaml.safe_load(text))
+    assert found.unit == "MeV"
+    assert len(found.columns["FatJet"]) == 2
+
+
+def test_every_source_is_in_the_table() -> None:
+    page = GUIDE.read_text()
+    assert all(f"| `{name}` |" in page for name in SOURCES)
