@@ -11,7 +11,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import awkward as ak
@@ -111,7 +111,7 @@ def save(path: str | os.PathLike[str], content: Any) -> None:
     """
     writer = _Writer()
     header = json.dumps(writer.encode(content, ""))
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
         file.writestr(HEADER, header)
         for i, array in enumerate(writer.arrays):
             buffer = io.BytesIO()
@@ -119,8 +119,8 @@ def save(path: str | os.PathLike[str], content: Any) -> None:
             file.writestr(f"{i}.npy", buffer.getvalue())
 
 
-def load(path: str | os.PathLike[str]) -> Any:
-    """Read what `save` wrote.
+def load(path: str | os.PathLike[str], keys: Collection[str] | None = None) -> Any:
+    """Read what `save` wrote; of a dictionary only some `keys`, without touching the others' arrays.
 
     Raises
     ------
@@ -133,7 +133,10 @@ def load(path: str | os.PathLike[str]) -> Any:
             def arrays(index: int) -> Any:
                 return np.load(io.BytesIO(file.read(f"{index}.npy")), allow_pickle=False)
 
-            return _decode(json.loads(file.read(HEADER)), arrays)
+            tree = json.loads(file.read(HEADER))
+            if keys is not None:
+                tree = {"dict": [pair for pair in tree["dict"] if pair[0] in keys]}
+            return _decode(tree, arrays)
     except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
         msg = f"{os.fspath(path)}: not a whole result file ({error}); delete it to compute it again"
         raise InputError(msg) from error

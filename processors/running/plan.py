@@ -5,21 +5,23 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
-import uproot
-
 from resonaut.errors import ConfigError, InputError, unknown_name
-from resonaut.files import digest, file_digest
+from resonaut.files import digest
+from resonaut.processors.running.faults import with_retries
+from resonaut.processors.running.fingerprint import Stamp, content_digest, stamp
 from resonaut.processors.sources.registry import recognise, source
 
-__all__ = ("Chunk", "InputFile", "Plan", "make_plan")
+__all__ = ("DUPLICATES", "Chunk", "InputFile", "Plan", "cut", "find_files", "make_plan")
 
 log = logging.getLogger(__name__)
 
 DATASET_KEYS = ("files", "metadata", "source", "treename")
+DUPLICATES = ("error", "drop", "keep")
+"""What is done about events that are there twice."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class InputFile:
     digest: str
     events: int
     metadata: dict[str, Any] = field(default_factory=dict, compare=False)
+    stamp: Stamp | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """For provenance: what identifies the input."""
@@ -48,12 +51,13 @@ class InputFile:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows start..stop of a file, one unit of work."""
+    """Rows start..stop of a file, one unit of work, without the rows that are `dropped` as duplicates."""
 
     index: int
     file: InputFile
     start: int
     stop: int
+    dropped: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -62,19 +66,22 @@ class Chunk:
     def key(self) -> str:
         """Hash of everything about the input that a result depends on; a moved or renamed file keeps it."""
         file = self.file
-        return digest(file.dataset, file.metadata, file.source, file.tree, file.digest, self.start, self.stop)
+        what = (file.dataset, file.metadata, file.source, file.tree, file.digest, self.start, self.stop)
+        return digest(*what, self.dropped) if self.dropped else digest(*what)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All chunks of a fileset, and the files that could not be opened with the reason."""
+    """All chunks of a fileset, the files that could not be opened with the reason, and those left out as copies."""
 
     files: tuple[InputFile, ...]
     chunks: tuple[Chunk, ...]
     failed: dict[str, str]
+    copies: dict[str, str] = field(default_factory=dict)
+    retries: int = 0
 
 
-def _entries(name: str, value: Any) -> tuple[list[tuple[str, str | None]], dict[str, Any], str | None]:
+def _entries(name: str, value: Any) -> tuple[list[tuple[str, str | None]], dict[str, Any], Any]:
     """Files with their trees, metadata and source of one dataset of a fileset."""
     metadata: dict[str, Any] = {}
     reader = tree = None
@@ -97,29 +104,64 @@ def _entries(name: str, value: Any) -> tuple[list[tuple[str, str | None]], dict[
     return entries, metadata, reader
 
 
-def _content_digest(path: str) -> str:
-    """Digest of a local file's content; of a remote one's identity, without reading it whole."""
-    if "://" not in path:
-        return file_digest(path)
-    with uproot.open(path) as file:
-        return digest(str(file.file.uuid), file.file.fEND)
+@dataclass
+class _Finder:
+    """Opens the files of a fileset once and notes what is wrong with them."""
 
+    on_bad_file: str
+    duplicates: str
+    retries: int
+    pause: float
+    failed: dict[str, str] = field(default_factory=dict)
+    copies: dict[str, str] = field(default_factory=dict)
+    retried: int = 0
 
-def _inspect(fileset: Mapping[str, Any], failed: dict[str, str], on_bad_file: str) -> Iterator[InputFile]:
-    for dataset, value in fileset.items():
-        entries, metadata, reader = _entries(dataset, value)
-        if reader is not None:
-            source(reader)  # a name that is not known is a mistake in the call, never a bad file
-        for path, tree in entries:
-            try:
-                name = reader or recognise(path)
-                events = source(name).n_events(path, tree)
-                yield InputFile(dataset, path, tree, name, _content_digest(path), events, metadata)
-            except (InputError, OSError) as error:
-                if on_bad_file == "raise":
-                    raise
-                log.warning("skipping file: %s", error)
-                failed[path] = str(error)
+    def files(self, fileset: Mapping[str, Any]) -> Iterator[InputFile]:
+        for dataset, value in fileset.items():
+            entries, metadata, reader = _entries(dataset, value)
+            if reader is not None:
+                reader = source(reader).name  # one that is not known is a mistake in the call, never a bad file
+            seen: dict[str, InputFile] = {}
+            for path, tree in entries:
+                found = self._open(dataset, path, tree, reader, metadata)
+                if found is None:
+                    continue
+                yield found
+                if (first := seen.setdefault(found.digest + (tree or ""), found)) is not found:
+                    self._copy(first, found)
+
+    def _copy(self, first: InputFile, second: InputFile) -> None:
+        """Two names for the same content in one dataset."""
+        if self.duplicates == "error":
+            msg = (
+                f"{second.path} and {first.path} hold the same bytes: their {second.events} events would count twice; "
+                'leave one out, or say duplicates="drop" (or "keep")'
+            )
+            raise InputError(msg)
+        if self.duplicates == "drop":
+            self.copies[second.path] = first.path
+
+    def _open(
+        self, dataset: str, path: str, tree: str | None, reader: Any, metadata: dict[str, Any]
+    ) -> InputFile | None:
+        def look() -> InputFile:
+            state = stamp(path)  # before anything is read, so that a later change shows
+            name = recognise(path) if reader is None else source(reader).name
+            events = source(name).n_events(path, tree)
+            return InputFile(dataset, path, tree, name, content_digest(path), events, metadata, state)
+
+        try:
+            found, again = with_retries(look, retries=self.retries, pause=self.pause, what=path)
+        except (InputError, OSError) as error:
+            if self.on_bad_file == "raise":
+                raise
+            log.warning("skipping file: %s", error)
+            notes = "".join(f" ({note})" for note in getattr(error, "__notes__", []))
+            self.failed[path] = f"{error}{notes}"
+            self.retried += self.retries * bool(notes)
+            return None
+        self.retried += again
+        return found
 
 
 def _ranges(events: int, chunksize: int) -> Iterator[tuple[int, int]]:
@@ -129,31 +171,78 @@ def _ranges(events: int, chunksize: int) -> Iterator[tuple[int, int]]:
     yield from pairwise(bounds)
 
 
-def make_plan(fileset: Mapping[str, Any], *, chunksize: int = 10_000, on_bad_file: str = "raise") -> Plan:
-    """Open every file of a fileset once and cut it into chunks.
+def cut(plan: Plan, chunksize: int | Mapping[str, int]) -> Plan:
+    """The same files in chunks of at most `chunksize` events; one size for all, or {source: size}."""
+    sizes = dict.fromkeys({file.source for file in plan.files}, chunksize) if isinstance(chunksize, int) else chunksize
+    rows = [
+        (file, start, stop)
+        for file in plan.files
+        if file.path not in plan.copies
+        for start, stop in _ranges(file.events, sizes[file.source])
+    ]
+    chunks = tuple(Chunk(i, file, start, stop) for i, (file, start, stop) in enumerate(rows))
+    return replace(plan, chunks=chunks)
+
+
+def find_files(
+    fileset: Mapping[str, Any],
+    *,
+    on_bad_file: str = "raise",
+    duplicates: str = "error",
+    retries: int = 0,
+    pause: float = 0.5,
+) -> Plan:
+    """Open every file of a fileset once: a plan without chunks.
 
     Parameters
     ----------
-    fileset : {dataset: files}, with files a path, a list of paths, {path: tree}, or coffea's
-        {"files": ..., "metadata": {...}}, optionally with "source" (a name in `SOURCES`) and "treename".
-    chunksize : most events in a chunk.
-    on_bad_file : "raise", or "skip" to list files that cannot be opened in `failed`.
+    fileset, on_bad_file : as for `make_plan`.
+    duplicates : two files of a dataset with the same content are an "error", the second is left out ("drop"), or both
+        are read ("keep").
+    retries, pause : repetitions after a transient error, and the seconds before the first of them.
 
     Raises
     ------
     InputError
-        For a file that cannot be opened, with `on_bad_file="raise"`.
+        For a file that cannot be opened, with `on_bad_file="raise"`, or is there twice, with `duplicates="error"`.
     ConfigError
         For a fileset that makes no sense: no files, a file listed twice, unknown keys.
     """
     if not fileset:
         msg = "the fileset is empty, expected {dataset: [files]}"
         raise ConfigError(msg)
-    if chunksize < 1:
+    if duplicates not in DUPLICATES:
+        raise ConfigError(unknown_name("value of duplicates", str(duplicates), DUPLICATES))
+    finder = _Finder(on_bad_file, duplicates, retries, pause)
+    files = tuple(finder.files(fileset))
+    return Plan(files, (), finder.failed, finder.copies, finder.retried)
+
+
+def make_plan(
+    fileset: Mapping[str, Any],
+    *,
+    chunksize: int | Mapping[str, int] = 10_000,
+    on_bad_file: str = "raise",
+    duplicates: str = "error",
+) -> Plan:
+    """Open every file of a fileset once and cut it into chunks.
+
+    Parameters
+    ----------
+    fileset : {dataset: files}, with files a path, a list of paths, {path: tree}, or coffea's
+        {"files": ..., "metadata": {...}}, optionally with "source" (a name in `SOURCES`, or a `ColumnMap` or its plain data) and "treename".
+    chunksize : most events in a chunk, or {source: most events}.
+    on_bad_file : "raise", or "skip" to list files that cannot be opened in `failed`.
+    duplicates : what is done about files of the same content, see `find_files`.
+
+    Raises
+    ------
+    InputError
+        For a file that cannot be opened, with `on_bad_file="raise"`, or is there twice, with `duplicates="error"`.
+    ConfigError
+        For a fileset that makes no sense: no files, a file listed twice, unknown keys.
+    """
+    if isinstance(chunksize, int) and chunksize < 1:
         msg = f"chunksize is {chunksize}, expected at least 1"
         raise ConfigError(msg)
-    failed: dict[str, str] = {}
-    files = tuple(_inspect(fileset, failed, on_bad_file))
-    rows = [(file, start, stop) for file in files for start, stop in _ranges(file.events, chunksize)]
-    chunks = tuple(Chunk(i, file, start, stop) for i, (file, start, stop) in enumerate(rows))
-    return Plan(files, chunks, failed)
+    return cut(find_files(fileset, on_bad_file=on_bad_file, duplicates=duplicates), chunksize)

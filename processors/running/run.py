@@ -9,31 +9,38 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
+import tempfile
 import time
 import zipfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
-from coffea.processor import accumulate
 
 from resonaut import __version__
-from resonaut.errors import ConfigError, IncompleteError, InputError
-from resonaut.files import digest
-from resonaut.processors.running import archive
-from resonaut.processors.running.executors import execute
+from resonaut.errors import ConfigError, IncompleteError
+from resonaut.files import digest, write_json
+from resonaut.processors.running.duplicates import without_duplicates
+from resonaut.processors.running.executors import Choice, Engine, open_engine
+from resonaut.processors.running.footprint import chunk_sizes, parse_bytes
 from resonaut.processors.running.ledger import Ledger, RunResult
-from resonaut.processors.running.plan import Chunk, Plan, make_plan
-from resonaut.processors.sources.registry import source
+from resonaut.processors.running.merge import Merger, join_tables
+from resonaut.processors.running.metrics import summarise
+from resonaut.processors.running.plan import Plan, cut, find_files
+from resonaut.processors.running.progress import event_bar
+from resonaut.processors.running.tables import stream_table
+from resonaut.processors.running.work import Work, result_path
 
 __all__ = ("config_hash", "processor_config", "run_processor")
 
 log = logging.getLogger(__name__)
 
-READERS = ("coffea.nanoevents.mapping.", "coffea.nanoevents.transforms")
+CHUNKSIZE = 10_000
+PAUSE = 0.5
+"""Seconds before a file is tried again; doubled each time."""
 
 
 def processor_config(processor: Any) -> dict[str, Any]:
@@ -54,149 +61,41 @@ def config_hash(processor: Any) -> str:
     return digest(processor_config(processor), code, __version__)
 
 
-@lru_cache(maxsize=4)
-def _unpack(pickled: bytes) -> Any:
-    """The processor in this process, unpacked once and not for every chunk."""
-    return cloudpickle.loads(pickled)
-
-
-def _raised_while_reading(error: BaseException) -> bool:
-    """True if the error came up through coffea's reading of a branch, not from the processor's own code."""
-    trace = error.__traceback__
-    while trace is not None:
-        if str(trace.tb_frame.f_globals.get("__name__", "")).startswith(READERS):
-            return True
-        trace = trace.tb_next
-    return False
-
-
-@dataclass(frozen=True)
-class _Work:
-    """The function that executors call with a chunk; its result is {chunk number: what happened}."""
-
-    processor: bytes
-    folder: Path | None
-    on_bad_file: str
-
-    def __call__(self, chunk: Chunk) -> dict[int, dict[str, Any]]:
-        started = time.perf_counter()
-        try:
-            content = self._process(chunk)
-        except _BadChunk as bad:
-            if self.on_bad_file == "raise":
-                raise InputError(str(bad)) from bad
-            log.warning("skipping events %d to %d: %s", chunk.start, chunk.stop, bad)
-            return {chunk.index: {"failed": str(bad)}}
-        if self.folder is not None:
-            archive.save(result_path(self.folder, chunk), content)
-            content = {"kept": True}
-        return {chunk.index: {**content, "seconds": time.perf_counter() - started}}
-
-    def _process(self, chunk: Chunk) -> dict[str, Any]:
-        file = chunk.file
-        metadata = {
-            **file.metadata,
-            "dataset": file.dataset,
-            "filename": file.path,
-            "treename": file.tree or "",
-            "entrystart": chunk.start,
-            "entrystop": chunk.stop,
-            "fileuuid": file.digest,
-        }
-        try:
-            events = source(file.source).read(file.path, chunk.start, chunk.stop, tree=file.tree, metadata=metadata)
-        except InputError as error:
-            raise _BadChunk(str(error)) from error
-        if len(events) != len(chunk):
-            msg = f"{file.path}: got {len(events)} events in rows {chunk.start} to {chunk.stop}: the file has changed"
-            raise _BadChunk(msg)
-        try:
-            output = _call(_unpack(self.processor), events)
-        except Exception as error:
-            if _raised_while_reading(error):
-                msg = f"{file.path}: cannot be read, the file is truncated or corrupt ({type(error).__name__}: {error})"
-                raise _BadChunk(msg) from error
-            error.add_note(f"while processing events {chunk.start} to {chunk.stop} of {file.path}")
-            raise
-        if output is None:
-            msg = (
-                f"{_unpack(self.processor)!r} returned None from process(); return a dictionary or another accumulator"
-            )
-            raise ConfigError(msg)
-        return {"read": len(events), "output": output}
-
-
-class _BadChunk(Exception):
-    """A chunk that could not be read."""
-
-
-def _call(processor: Any, events: Any) -> Any:
-    return processor.process(events) if hasattr(processor, "process") else processor(events)
-
-
-def result_path(folder: Path, chunk: Chunk) -> Path:
-    """Where the result of a chunk is kept."""
-    return folder / f"{chunk.key}.zip"
-
-
-def _collect(plan: Plan, results: Mapping[int, Mapping[str, Any]], folder: Path | None) -> Iterable[tuple[Chunk, Any]]:
-    """What happened to every chunk, in order, kept results read back one after the other."""
-    for chunk in plan.chunks:
-        result = results.get(chunk.index)
-        if result is None:
-            msg = f"{chunk.file.path}: events {chunk.start} to {chunk.stop} came back from no worker; run again"
-            raise IncompleteError(msg)
-        yield chunk, archive.load(result_path(folder, chunk)) if folder and "kept" in result else result
-
-
-def _skipped(output: Any) -> dict[str, int]:
-    """Skipped events by reason, summed over the datasets of an output that counts them."""
-    total: dict[str, int] = {}
-    parts = output.values() if isinstance(output, Mapping) else ()
-    for part in parts:
-        if isinstance(part, Mapping) and isinstance(part.get("skipped"), Mapping):
-            for reason, count in part["skipped"].items():
-                total[reason] = total.get(reason, 0) + int(count)
-    return total
-
-
-def _merge(
-    plan: Plan, results: Mapping[int, Mapping[str, Any]], folder: Path | None, cached: int
-) -> tuple[Any, Ledger]:
-    """Accumulate outputs in the order of the fileset and keep the books."""
-    output: Any = None
-    read = lost = 0
-    failed = dict(plan.failed)
-    for chunk, result in _collect(plan, results, folder):
-        if "failed" in result:
-            lost += len(chunk)
-            failed.setdefault(chunk.file.path, result["failed"])
-            continue
-        read += result["read"]
-        output = accumulate([result["output"]], output)
-    skipped = _skipped(output)
-    ledger = Ledger(
-        expected=sum(file.events for file in plan.files),
-        read=read,
-        used=read - sum(skipped.values()),
-        skipped=skipped,
-        lost=lost,
-        files=len(plan.files) + len(plan.failed),
-        files_failed=failed,
-        chunks=len(plan.chunks),
-        chunks_cached=cached,
-    )
-    return output, ledger
-
-
-def _kept(plan: Plan, folder: Path | None) -> dict[int, dict[str, Any]]:
+def _kept(plan: Plan, folder: Path | None) -> list[int]:
     """Chunks whose whole result is on disk."""
     if folder is None:
-        return {}
-    return {c.index: {"kept": True} for c in plan.chunks if zipfile.is_zipfile(result_path(folder, c))}
+        return []
+    return [chunk.index for chunk in plan.chunks if zipfile.is_zipfile(result_path(folder, chunk))]
 
 
-def _close(plan: Plan, processor: Any, output: Any, ledger: Ledger) -> RunResult:
+def _make_plan(
+    found: Plan, work: Work, engine: Engine, choice: Choice, chunksize: int | None, memory_limit: int | str | None
+) -> Plan:
+    """The files in chunks of a given size, or of one that fits into memory."""
+    if memory_limit is None:
+        return cut(found, chunksize or CHUNKSIZE)
+    sizes = chunk_sizes(
+        found, work, engine, choice, limit=parse_bytes(memory_limit), most=chunksize or 10**9, cache=work.folder
+    )
+    return cut(found, sizes)
+
+
+@contextmanager
+def _saying_how_to_resume(merger: Merger, folder: Path | None) -> Iterator[None]:
+    """Notes on an interruption: what is done, what is kept."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        chunks, events = len(merger.plan.chunks), sum(len(chunk) for chunk in merger.plan.chunks)
+        done = (
+            f"interrupted with {merger.done_chunks} of {chunks} chunks done ({merger.done_events} of {events} events)"
+        )
+        then = f"they are kept in {folder}: the same call continues" if folder else "without cache_dir nothing is kept"
+        error.add_note(f"{done}; {then}")
+        raise
+
+
+def _close(plan: Plan, processor: Any, output: Any, ledger: Ledger) -> tuple[Any, dict[str, Any]]:
     """Check the books, let the processor finish, and note where it all came from."""
     if not ledger.balanced:
         msg = f"the books do not balance: {ledger.to_dict()}"
@@ -210,21 +109,64 @@ def _close(plan: Plan, processor: Any, output: Any, ledger: Ledger) -> RunResult
         "config_hash": config_hash(processor),
         "version": __version__,
         "inputs": [file.to_dict() for file in plan.files],
-        "ledger": {k: v for k, v in ledger.to_dict().items() if k != "chunks_cached"},
+        "ledger": ledger.of_the_input(),
     }
-    return RunResult(output if output is not None else {}, ledger, provenance)
+    return output if output is not None else {}, provenance
+
+
+def _work_through(merger: Merger, work: Work, engine: Engine, folder: Path | None, progress: bool) -> int:
+    """Bring every chunk to its end; the number of those that an earlier run had done."""
+    plan = merger.plan
+    kept = _kept(plan, folder)
+    merger.add({index: {"kept": True} for index in kept})
+    found = set(kept)
+    pending = [chunk for chunk in plan.chunks if chunk.index not in found]
+    total = sum(len(chunk) for chunk in plan.chunks)
+
+    with event_bar(progress, "Processing", total, merger.done_events) as advance:
+
+        def deliver(results: dict[int, Any]) -> None:
+            merger.add(results)
+            advance(sum(len(plan.chunks[index]) for index in results))
+
+        engine.run(pending, work, deliver)
+    return len(kept)
+
+
+def _finish(
+    merger: Merger, processor: Any, ledger: Ledger, costs: dict[str, Any], table: Any, metrics: Any
+) -> RunResult:
+    """Result with its tables in memory, or on disk where a file was named."""
+    output, rows = merger.output, None
+    if table is None and merger.pieces:
+        output = join_tables(output, merger.pieces)
+    output, provenance = _close(merger.plan, processor, output, ledger)
+    if metrics is not None:
+        provenance["metrics"] = costs
+        write_json(metrics, {**costs, "ledger": ledger.to_dict(), "chunk_list": merger.metrics})
+    if table is not None:
+        cutflow = {name: part.get("cutflow", {}) for name, part in output.items() if isinstance(part, Mapping)}
+        whole = {**provenance, "cutflow": cutflow}
+        rows = stream_table(table, merger.pieces, whole) if merger.output is not None else 0
+    return RunResult(output, ledger, provenance, costs, rows)
 
 
 def run_processor(
     fileset: Mapping[str, Any],
     processor: Any,
     *,
-    executor: str = "iterative",
+    executor: Any = "iterative",
     workers: int = 1,
     scheduler: str | None = None,
-    chunksize: int = 10_000,
+    options: Mapping[str, Any] | None = None,
+    chunksize: int | None = None,
+    memory_limit: int | str | None = None,
     cache_dir: str | Path | None = None,
     on_bad_file: str = "raise",
+    duplicates: str = "error",
+    retries: int = 3,
+    table: str | os.PathLike[str] | None = None,
+    metrics: str | os.PathLike[str] | None = None,
     progress: bool = False,
 ) -> RunResult:
     """Run a coffea processor over a fileset.
@@ -233,34 +175,68 @@ def run_processor(
     ----------
     fileset : {dataset: files}; see `make_plan`. Files may be of any source, recognised by their content.
     processor : a `ProcessorABC`, or a function of events. Counts under "skipped" in a dataset's output go to the ledger.
-    executor : "iterative" (this process), "futures" (processes on this machine) or "dask".
-    workers : number of processes; with "dask" and no scheduler, of a local cluster.
+    executor : "iterative" (this process), "futures" (processes on this machine), "dask", "slurm", "htcondor", "parsl",
+        "taskvine", or an instance of one of coffea's executors.
+    workers : number of processes, or of batch jobs.
     scheduler : address of a running dask scheduler, such as "tcp://host:8786".
-    chunksize : most events in a chunk.
+    options : of the executor, see docs/running.md.
+    chunksize : most events in a chunk (10,000 where there is no `memory_limit`).
+    memory_limit : bytes (or "2GB") for this process and its workers together: the chunks are made so small that they stay
+        below, by measuring a few events first.
     cache_dir : folder, shared with the workers, for the results of finished chunks; a later run finds them by the content
         of files, processor and version.
     on_bad_file : "raise" an InputError for a file that cannot be read, or "skip" it: then the ledger holds
         the reason and the result is not `complete`. Errors of the processor itself always come through.
+    duplicates : events with the run, luminosity block and number of another of their dataset, and files with the bytes
+        of another: an "error", or the later ones are left out and counted ("drop"), or used ("keep", without looking).
+    retries : how often a file is tried again after a connection broke or timed out.
+    table : Parquet file for the event tables of all datasets, in order. They are written piece by piece and
+        are then not in the output.
+    metrics : JSON file for what each chunk cost; a summary is in the result, and with this option in the provenance.
     progress : show a bar.
 
     Raises
     ------
     InputError
-        For a file that cannot be read.
+        For a file that cannot be read, changes while the run goes on, or has duplicates.
     IncompleteError
-        If events are neither read nor lost for a known reason.
+        If events are neither read nor lost for a known reason, or a chunk kills its workers with `on_bad_file="raise"`.
     ConfigError
-        For an unknown executor or a fileset that makes no sense.
+        For an unknown executor or option, or a fileset that makes no sense.
     """
     if on_bad_file not in ("raise", "skip"):
         msg = f"on_bad_file is {on_bad_file!r}, expected 'raise' or 'skip'"
         raise ConfigError(msg)
-    plan = make_plan(fileset, chunksize=chunksize, on_bad_file=on_bad_file)
+    if chunksize is not None and chunksize < 1:
+        msg = f"chunksize is {chunksize}, expected at least 1"
+        raise ConfigError(msg)
+    started = time.perf_counter()
+    choice = Choice(executor, workers, scheduler, options or {})
+    found = find_files(fileset, on_bad_file=on_bad_file, duplicates=duplicates, retries=retries, pause=PAUSE)
     folder = Path(cache_dir) / config_hash(processor) if cache_dir is not None else None
-    work = _Work(cloudpickle.dumps(processor), folder, on_bad_file)
-    results = _kept(plan, folder)
-    cached = len(results)
-    pending = [chunk for chunk in plan.chunks if chunk.index not in results]
-    results |= execute(pending, work, executor=executor, workers=workers, scheduler=scheduler, progress=progress)
-    output, ledger = _merge(plan, results, folder, cached)
-    return _close(plan, processor, output, ledger)
+    work = Work(cloudpickle.dumps(processor), folder, on_bad_file, retries, PAUSE)
+    with _spool(table, folder) as spool:
+        with open_engine(choice) as engine:
+            plan = _make_plan(found, work, engine, choice, chunksize, memory_limit)
+            if duplicates != "keep":
+                plan = without_duplicates(plan, engine, drop=duplicates == "drop", retries=retries, pause=PAUSE)
+            merger = Merger(plan, folder, spool)
+            with _saying_how_to_resume(merger, folder):
+                cached = _work_through(merger, work, engine, folder, progress)
+        ledger = merger.ledger(cached=cached, deaths=engine.deaths)
+        if merger.killed and on_bad_file == "raise":
+            raise IncompleteError("; ".join(merger.killed))
+        costs = summarise(merger.metrics, seconds=time.perf_counter() - started, worker_deaths=engine.deaths)
+        return _finish(merger, processor, ledger, costs, table, metrics)
+
+
+@contextmanager
+def _spool(table: Any, folder: Path | None) -> Iterator[Path | None]:
+    """Folder beside the table for results that are neither in a cache nor to be held in memory."""
+    if table is None or folder is not None:
+        yield None
+        return
+    beside = Path(table).absolute().parent
+    beside.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{Path(table).name}.", dir=beside) as name:
+        yield Path(name)

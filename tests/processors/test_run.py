@@ -29,7 +29,7 @@ from resonaut.processors import (
     write_particle_tree,
 )
 from resonaut.processors.events.schema import ParticleSchema
-from resonaut.processors.running.run import result_path
+from resonaut.processors.running.work import result_path
 
 CUTS = DijetCuts(pt_j1=1000.0)
 
