@@ -17,8 +17,18 @@ import pyarrow.parquet as pq
 from resonaut import __version__
 from resonaut.errors import InputError
 from resonaut.files import atomic_path
+from resonaut.processors.variations import NOMINAL, needed_columns, plain_columns, variations_of, varied_table, view
 
-__all__ = ("flat_columns", "is_table", "read_provenance", "read_table", "table_columns", "write_table")
+__all__ = (
+    "flat_columns",
+    "is_table",
+    "read_all_variations",
+    "read_provenance",
+    "read_table",
+    "table_columns",
+    "table_variations",
+    "write_table",
+)
 
 KEY = b"resonaut"
 SIGNATURE = b"PAR1"
@@ -74,35 +84,74 @@ def _open(path: str | os.PathLike[str]) -> pq.ParquetFile:
         raise InputError(msg) from error
 
 
-def read_table(path: str | os.PathLike[str], columns: list[str] | None = None) -> ak.Array:
+def read_table(path: str | os.PathLike[str], columns: list[str] | None = None, *, of: str = NOMINAL) -> ak.Array:
     """Event table as an awkward record array, all columns or some of them.
+
+    Parameters
+    ----------
+    path : Parquet file.
+    columns : plain names; all of them where not given.
+    of : the systematic variation whose events are read, of a table that has variations; "nominal": events and columns
+        without any.
 
     Raises
     ------
     InputError
-        If the file cannot be read or lacks a column.
+        If the file cannot be read, or lacks a column or the variation.
     """
     with _open(path) as file:
-        lacking = [name for name in columns or () if name not in file.schema_arrow.names]
+        there = list(file.schema_arrow.names)
+        lacking = [name for name in columns or () if name not in there]
         if lacking:
-            msg = f"{os.fspath(path)}: lacks columns {lacking}; it has {file.schema_arrow.names}"
-            raise InputError(msg)
-        chosen = file.schema_arrow if columns is None else [file.schema_arrow.field(name) for name in columns]
-        if nested := [field.name for field in chosen if pa.types.is_nested(field.type)]:
-            msg = f"{os.fspath(path)}: an event table has one number per event and column; {nested[:5]} are nested"
+            msg = f"{os.fspath(path)}: lacks columns {lacking}; it has {plain_columns(there)}"
             raise InputError(msg)
         try:
-            table = file.read(columns)
-        except (OSError, pa.ArrowInvalid) as error:
-            msg = f"{os.fspath(path)}: cannot be read as Parquet, the file is corrupt ({error})"
-            raise InputError(msg) from error
+            needed = needed_columns(there, plain_columns(there) if columns is None else columns, of)
+        except InputError as error:
+            msg = f"{os.fspath(path)}: {error}"
+            raise InputError(msg) from None
+        table = _read(path, file, needed)
+    if not varied_table(there):
+        return table
+    return ak.zip(view({name: np.asarray(table[name]) for name in needed}))
+
+
+def _read(path: str | os.PathLike[str], file: pq.ParquetFile, columns: list[str]) -> ak.Array:
+    if nested := [name for name in columns if pa.types.is_nested(file.schema_arrow.field(name).type)]:
+        msg = f"{os.fspath(path)}: an event table has one number per event and column; {nested[:5]} are nested"
+        raise InputError(msg)
+    try:
+        table = file.read(columns)
+    except (OSError, pa.ArrowInvalid) as error:
+        msg = f"{os.fspath(path)}: cannot be read as Parquet, the file is corrupt ({error})"
+        raise InputError(msg) from error
     return ak.zip({name: table[name].to_numpy() for name in table.column_names})
 
 
-def table_columns(path: str | os.PathLike[str]) -> list[str]:
-    """Names of the columns of a table on disk, without reading it."""
+def read_all_variations(path: str | os.PathLike[str]) -> ak.Array:
+    """Event table with its parallel columns and all rows, also those that are selected in a variation alone.
+
+    `variation(table, name)` is the view of one of them. See `resonaut.processors.variations` for the columns.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
     with _open(path) as file:
-        return list(file.schema_arrow.names)
+        return _read(path, file, list(file.schema_arrow.names))
+
+
+def table_variations(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Names of the variations of a table on disk, without reading it; none where it has none."""
+    with _open(path) as file:
+        return variations_of(file.schema_arrow.names)
+
+
+def table_columns(path: str | os.PathLike[str]) -> list[str]:
+    """Names of the columns of a table on disk, without reading it and without those of variations."""
+    with _open(path) as file:
+        return plain_columns(file.schema_arrow.names)
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ none. `DijetProcessor` writes tables with it; `AnomalySelection` feeds scorers w
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut.errors import ConfigError, InputError, unknown_name
+from resonaut.processors.features.builder import EventFeatures
+from resonaut.processors.jets.names import needs_charges, parse_observables
+from resonaut.processors.jets.observables import DEFAULT_OBSERVABLES
 from resonaut.processors.jets.pair import ALGORITHMS, JetPair, cluster, collection_pair, flatten_particles
 
 __all__ = ("DijetFeatures", "dijet_columns")
@@ -22,6 +26,7 @@ Floats = npt.NDArray[np.float64]
 RATIOS = {"tau21": ("tau2", "tau1"), "tau32": ("tau3", "tau2"), "tau43": ("tau4", "tau3")}
 PARTICLES = ("PFCand", "PFCands")
 COLLECTIONS = ("FatJet", "ScoutingFatJet")
+SMALL = ("Jet", "ScoutingPFJet")  # where a file has neither large jets nor particles
 LEADING_ONLY = "leading_jets_only"  # metadata of files that keep two jets of each event and not their number
 
 
@@ -77,13 +82,16 @@ def dijet_columns(pair: JetPair) -> dict[str, Floats]:
 class DijetFeatures:
     """Builder of dijet features from events of any source.
 
-    Jets of an existing collection are taken if the events have one, else particles are clustered.
+    Jets of large radius are taken if the events have them (`FatJet`, `ScoutingFatJet`), else particles are clustered; where
+    there are no particles either, jets of small radius are taken (`Jet`). `jets_from` says which.
 
     Parameters
     ----------
     collection : "auto", the name of a jet collection such as "FatJet", or "cluster" for clustering in any case.
     collection_radius : R of that collection's jets, R0 of N-subjettiness where constituents are linked (AK8: 0.8).
     algorithm, radius, ptmin : of the clustering; GeV.
+    observables : jet observables by name (docs/substructure.md), each of which must be there; None: those of
+        `DEFAULT_OBSERVABLES` that the events give.
     """
 
     collection: str = "auto"
@@ -91,8 +99,10 @@ class DijetFeatures:
     algorithm: str = "antikt"
     radius: float = 1.0
     ptmin: float = 20.0
+    observables: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        parse_observables(self.observables or ())
         if self.algorithm not in ALGORITHMS:
             raise ConfigError(unknown_name("clustering algorithm", self.algorithm, ALGORITHMS))
         for name in ("collection_radius", "radius", "ptmin"):
@@ -105,6 +115,25 @@ class DijetFeatures:
         """Options as plain data."""
         return asdict(self)
 
+    def jets_from(self, fields: Collection[str]) -> str:
+        """The collection that the jets of events with these fields are taken from, or clustered from if it is of particles.
+
+        Raises
+        ------
+        InputError
+            If there are neither the jets nor the particles asked for.
+        """
+        options = {"auto": (*COLLECTIONS, *PARTICLES, *SMALL), "cluster": PARTICLES}.get(
+            self.collection, (self.collection,)
+        )
+        found = next((name for name in options if name in fields), None)
+        if found is not None:
+            return found
+        if self.collection not in ("auto", "cluster"):
+            raise InputError(unknown_name("jet collection", self.collection, fields))
+        msg = f"got events with {sorted(fields)[:20]}, expected jets ({', '.join((*COLLECTIONS, *SMALL))}) or particles ({', '.join(PARTICLES)})"
+        raise InputError(msg)
+
     def pair(self, events: Any) -> JetPair:
         """The two leading jets of every event.
 
@@ -113,18 +142,13 @@ class DijetFeatures:
         InputError
             If the events have neither the jets nor the particles asked for.
         """
-        fields = set(events.fields)
-        found = [c for c in COLLECTIONS if c in fields] if self.collection == "auto" else [self.collection]
-        if found and self.collection != "cluster":
-            if found[0] not in fields:
-                raise InputError(unknown_name("jet collection", found[0], fields))
-            return collection_pair(events, found[0], self.collection_radius)
-        particles = [c for c in PARTICLES if c in fields]
-        if not particles:
-            msg = f"got events with {sorted(fields)[:20]}, expected jets ({', '.join(COLLECTIONS)}) or particles ({', '.join(PARTICLES)})"
-            raise InputError(msg)
-        momenta, broken = flatten_particles(events[particles[0]])
-        found_pair = cluster(momenta, algorithm=self.algorithm, radius=self.radius, ptmin=self.ptmin)
+        chosen = self.jets_from(events.fields)
+        if chosen not in PARTICLES:
+            return collection_pair(events, chosen, self.collection_radius, self.observables)
+        names = DEFAULT_OBSERVABLES if self.observables is None else self.observables
+        charges = needs_charges(parse_observables(names))
+        momenta, broken = flatten_particles(events[chosen], charges=charges)
+        found_pair = cluster(momenta, algorithm=self.algorithm, radius=self.radius, ptmin=self.ptmin, observables=names)
         return JetPair(found_pair.count, found_pair.columns, broken)
 
     def pair_and_columns(self, events: Any) -> tuple[JetPair, dict[str, Floats]]:
@@ -136,6 +160,22 @@ class DijetFeatures:
         elif (events.metadata or {}).get(LEADING_ONLY):
             del columns["nj"]
         return pair, columns
+
+    @property
+    def variable(self) -> str:
+        """The mass of the two jets, GeV."""
+        return "mjj"
+
+    def build(self, events: Any) -> EventFeatures:
+        """Features of every event; two jets are required."""
+        pair, columns = self.pair_and_columns(events)
+        finite = np.isfinite(columns["mjj"]) & np.isfinite(columns["deta_jj"])
+        return EventFeatures(
+            columns,
+            required={"two jets": pair.count >= 2},
+            broken={} if pair.broken is None else {"particle not finite": pair.broken},
+            undefined={"jet not finite": ~finite},
+        )
 
     def __call__(self, events: Any) -> dict[str, Floats]:
         """Features of every event, (events,) each; NaN where there are not two jets or a value is undefined."""
