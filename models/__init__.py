@@ -5,7 +5,9 @@
 | events in memory | `Sample` |
 | the protocol of all methods, and a base for new ones | `Scorer`, `BaseScorer` |
 | methods by name | `register`, `available`, `make_scorer`, `scorer_class` |
-| to disk and back, without pickles | `save_scorer`, `load_scorer` |
+| to disk and back, without pickles | `save_scorer`, `load_scorer`, `read_card` |
+| as ONNX files, for C++ | `to_onnx`, `exportable`, `read_onnx_card`: `resonaut.models.export` |
+| thresholds that go with a saved scorer | `read_working_points`, `write_working_points` |
 | out-of-fold scores for any method | `CrossFit`, `OutOfFold` |
 | from scores to selections | `select`, `threshold` |
 | background after a cut, from a template, without a fit | `direct_estimate`, `DirectEstimate` |
@@ -37,6 +39,7 @@ from resonaut.models.cwola_trees import CWoLaTrees
 from resonaut.models.ddt import DDT
 from resonaut.models.deep_sets import DeepSetVAE, deep_set_scan
 from resonaut.models.direct import DirectEstimate, direct_estimate
+from resonaut.models.export import exportable, read_onnx_card, to_onnx
 from resonaut.models.flow_density import FlowDensity
 from resonaut.models.folds import assign_folds, region_weights
 from resonaut.models.inputs import AE_FEATURES, CWOLA_FEATURES
@@ -60,7 +63,7 @@ from resonaut.models.registry import available, make_scorer, register, scorer_cl
 from resonaut.models.sample import Sample
 from resonaut.models.scales import COMBINATIONS, ScoreScale, combine_tails
 from resonaut.models.score_combination import RareAndDifferent, ScoreCombination
-from resonaut.models.storage import load_scorer, save_scorer
+from resonaut.models.storage import load_scorer, read_card, save_scorer
 from resonaut.models.svdd import DeepSVDD
 from resonaut.models.templates import (
     Anode,
@@ -78,6 +81,7 @@ from resonaut.models.templates import (
     TemplateScorer,
 )
 from resonaut.models.vae import VAE
+from resonaut.models.working_points import check_working_points, read_working_points, write_working_points
 
 __all__ = (
     "AE_FEATURES",
@@ -127,13 +131,18 @@ __all__ = (
     "auc",
     "available",
     "bottleneck_study",
+    "check_working_points",
     "combine_tails",
     "deep_set_scan",
     "direct_estimate",
     "efficiency_at",
+    "exportable",
     "load_scorer",
     "make_scorer",
     "max_sic",
+    "read_card",
+    "read_onnx_card",
+    "read_working_points",
     "region_weights",
     "register",
     "roc_curve",
@@ -144,4 +153,6 @@ __all__ = (
     "sic_band",
     "sic_curve",
     "threshold",
+    "to_onnx",
+    "write_working_points",
 )

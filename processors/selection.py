@@ -1,18 +1,18 @@
 """A saved anomaly scorer as a selection inside any coffea processor.
 
 selection = PackedSelection()
-AnomalySelection("runs/demo/scores/cwola-trees/3371-3661/scorer", DijetFeatures(), {"1%": 0.97}).add_to(selection, events)
-tight = selection.all("1%")
+AnomalySelection("runs/demo/scores/cwola-trees/3371-3661/scorer", DijetFeatures(), "card").add_to(selection, events)
+tight = selection.all("0.01")
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import awkward as ak
 import numpy as np
@@ -20,15 +20,15 @@ import numpy.typing as npt
 
 from resonaut.errors import ConfigError, InputError, ModelError, unknown_name
 
-__all__ = ("AnomalyScores", "AnomalySelection")
+__all__ = ("AnomalyScores", "AnomalySelection", "Column", "Columns", "SavedScorer", "columns_of", "mass_of")
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Column = str | Callable[[Any], Any]
-Columns = Mapping[str, Column] | Callable[[Any], Mapping[str, Any]]
+Columns = Mapping[str, Any] | Callable[[Any], Mapping[str, Any]]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def _load(folder: str, _written: int) -> Any:
     """The scorer of a folder, loaded once per process; `_written` lets a rewritten folder be loaded anew."""
     from resonaut.models import load_scorer  # torch is imported only where events are scored
@@ -36,12 +36,79 @@ def _load(folder: str, _written: int) -> Any:
     return load_scorer(folder)
 
 
+@lru_cache(maxsize=64)
+def _card(folder: str, _written: int) -> dict[str, Any]:
+    from resonaut.models import read_card
+
+    return read_card(folder)
+
+
 @dataclass(frozen=True)
 class AnomalyScores:
-    """Scores of a chunk: NaN for the `skipped` events, of which a feature is not finite."""
+    """Scores of a chunk: NaN for the `skipped` events, of which a feature or the mass is not finite."""
 
     scores: Floats
     skipped: int
+
+    @property
+    def scored(self) -> Mask:
+        """Events (n,) that have a score."""
+        return np.isfinite(self.scores)
+
+
+@dataclass(frozen=True)
+class SavedScorer:
+    """A scorer on disk, by its folder's name: it pickles into workers, and each process loads it once.
+
+    Parameters
+    ----------
+    folder : written by a scorer's `save`. Workers must see it.
+
+    Raises
+    ------
+    ModelError
+        If the folder holds no scorer.
+    """
+
+    folder: str
+
+    def __post_init__(self) -> None:
+        if not (Path(self.folder) / "card.json").is_file():
+            msg = f"no saved scorer in {self.folder}: it has no card.json; give the folder that a scorer was saved in"
+            raise ModelError(msg)
+
+    @property
+    def _written(self) -> int:
+        return (Path(self.folder) / "card.json").stat().st_mtime_ns
+
+    @property
+    def scorer(self) -> Any:
+        """The scorer, loaded at first use in each process."""
+        return _load(self.folder, self._written)
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """The scorer's card: what it is, how it was made, its digest."""
+        return _card(self.folder, self._written)
+
+    def score(self, columns: Mapping[str, Floats], mass: Floats) -> AnomalyScores:
+        """Score of every event, (n,), higher = more anomalous.
+
+        Parameters
+        ----------
+        columns : at least the scorer's features, (n,) each, NaN where undefined.
+        mass : (n,) resonant mass, GeV.
+        """
+        from resonaut.models import Sample
+
+        scorer = self.scorer
+        names = tuple(scorer.features)
+        features = np.stack([columns[name] for name in names], axis=1) if names else np.empty((len(mass), 0))
+        good = np.isfinite(features).all(axis=1) & np.isfinite(mass)
+        scores = np.full(len(mass), np.nan)
+        if good.any():
+            scores[good] = scorer.score(Sample(features[good], names, mass[good]))
+        return AnomalyScores(scores, int((~good).sum()))
 
 
 class AnomalySelection:
@@ -53,88 +120,134 @@ class AnomalySelection:
     ----------
     scorer : folder written by a scorer's `save`. Workers must see it.
     columns : where the scorer's features come from. Either {feature: column}, a column being the dotted name of a field
-        with one number per event (such as "MET.pt") or a function of events, or one function that gives all of
+        with one number per event (such as "MET.pt"), an array or a function of events, or one function that gives all of
         them, such as `DijetFeatures()`. Masked and NaN values are allowed: such events are not selected, and counted.
-    working_points : {name: threshold}; an event is selected if its score is at least the threshold.
-    mass : the resonant mass in GeV, which scorers may read features relative to: one of the columns, else the dotted
-        name of a field or a function of events.
+    working_points : {name: threshold}, an event being selected if its score is at least the threshold; or "card": those that
+        were saved with the scorer, named by the fraction of events that they keep ("0.01").
+    mass : the resonant mass of each event in GeV, which scorers may read features relative to: one of the columns, else the
+        dotted name of a field or a function of events. Where not given, the builder's own variable, else "mjj".
+    label : what the names of the entries begin with ("cwola" makes "cwola 0.01"): for several scorers in one processor.
 
     Raises
     ------
     ModelError
-        If the folder holds no scorer.
+        If the folder holds no scorer, or none with working points where they shall come from its card.
+    ConfigError
+        If the working points make no sense.
     """
 
     def __init__(
         self,
         scorer: str | os.PathLike[str],
         columns: Columns,
-        working_points: Mapping[str, float],
+        working_points: Mapping[str, float] | Literal["card"],
         *,
-        mass: Column = "mjj",
+        mass: Column | None = None,
+        label: str = "",
     ) -> None:
-        self.folder = os.fspath(scorer)
+        self.saved = SavedScorer(os.fspath(scorer))
         self.columns = columns
-        self.working_points = {name: float(threshold) for name, threshold in working_points.items()}
-        self.mass = mass
-        if not (Path(self.folder) / "card.json").is_file():
-            msg = f"no saved scorer in {self.folder}: it has no card.json; give the folder that a scorer was saved in"
-            raise ModelError(msg)
-        broken = [name for name, threshold in self.working_points.items() if not np.isfinite(threshold)]
-        if broken or not self.working_points:
-            msg = f"working points are {dict(working_points)}, expected at least one {{name: threshold}}, all finite"
-            raise ConfigError(msg)
+        self.mass: Column = getattr(columns, "variable", "mjj") if mass is None else mass
+        self.label = label
+        self.working_points = self._points(working_points)
+
+    def _points(self, given: Mapping[str, float] | str) -> dict[str, float]:
+        from resonaut.models import check_working_points, read_working_points
+
+        if isinstance(given, str):
+            if given != "card":
+                msg = f"working points are {given!r}, expected {{name: threshold}} or 'card'"
+                raise ConfigError(msg)
+            return read_working_points(self.saved.folder)
+        return check_working_points(given)
+
+    @property
+    def folder(self) -> str:
+        """Folder of the scorer."""
+        return self.saved.folder
 
     @property
     def scorer(self) -> Any:
         """The scorer, loaded at first use in each process."""
-        return _load(self.folder, (Path(self.folder) / "card.json").stat().st_mtime_ns)
+        return self.saved.scorer
 
-    def score(self, events: Any) -> AnomalyScores:
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the entries in a `PackedSelection`, loosest first."""
+        ordered = sorted(self.working_points, key=self.working_points.__getitem__)
+        return tuple(f"{self.label} {name}".strip() for name in ordered)
+
+    def score(self, events: Any, columns: Mapping[str, Any] | None = None) -> AnomalyScores:
         """Score of every event, (events,), higher = more anomalous.
+
+        Parameters
+        ----------
+        events : a chunk of events, or their systematic variation.
+        columns : features that are there already, in place of the constructor's: several scorers share what
+            ``DijetFeatures()(events)`` took long to make.
 
         Raises
         ------
         InputError
             If a feature is missing or does not have one number per event.
         """
-        from resonaut.models import Sample
+        given = _given(self.columns, events) if columns is None else columns
+        return self.saved.score(columns_of(events, given, self.scorer.features), mass_of(events, given, self.mass))
 
-        scorer = self.scorer
-        given = self.columns(events) if callable(self.columns) else self.columns
-        values = [self._feature(events, given, name) for name in scorer.features]
-        features = np.stack(values, axis=1) if values else np.empty((len(events), 0))
-        mass = self._mass(events, given)
-        good = np.isfinite(features).all(axis=1) & np.isfinite(mass)
-        scores = np.full(len(events), np.nan)
-        if good.any():
-            scores[good] = scorer.score(Sample(features[good], tuple(scorer.features), mass[good]))
-        return AnomalyScores(scores, int((~good).sum()))
+    def add_to(
+        self, selection: Any, events: Any, columns: Mapping[str, Any] | None = None, *, suffix: str = ""
+    ) -> AnomalyScores:
+        """Add one entry per working point to a `PackedSelection`; returns the scores and the number of skipped events.
 
-    def add_to(self, selection: Any, events: Any) -> AnomalyScores:
-        """Add one entry per working point to a `PackedSelection`; returns the scores and the number of skipped events."""
-        found = self.score(events)
+        Parameters
+        ----------
+        selection : coffea's `PackedSelection`.
+        events, columns : see `score`.
+        suffix : what the names of the entries end with, such as "_jesUp" for a systematic variation of the events.
+        """
+        found = self.score(events, columns)
         for name, threshold in self.working_points.items():
-            selection.add(name, found.scores >= threshold)
+            selection.add(f"{self.label} {name}{suffix}".strip(), found.scores >= threshold)
         return found
 
-    def _feature(self, events: Any, given: Mapping[str, Any], name: str) -> Floats:
+
+def _given(columns: Columns, events: Any) -> Mapping[str, Any]:
+    return columns(events) if callable(columns) else columns
+
+
+def columns_of(events: Any, given: Mapping[str, Any], names: Sequence[str]) -> dict[str, Floats]:
+    """Features (events,) by name, NaN where masked.
+
+    Raises
+    ------
+    InputError
+        If one is not there or does not have one number per event.
+    """
+    found = {}
+    for name in names:
         if name not in given:
             raise InputError(unknown_name("feature that the scorer needs, not among the columns,", name, given))
-        column = given[name]
-        return _per_event(events, column, name)
+        found[name] = _per_event(events, given[name], name)
+    return found
 
-    def _mass(self, events: Any, given: Mapping[str, Any]) -> Floats:
-        """The mass, from the columns or else from the events."""
-        if isinstance(self.mass, str) and self.mass in given:
-            return _per_event(events, given[self.mass], self.mass)
-        if isinstance(self.mass, str) and self.mass.split(".", maxsplit=1)[0] not in ak.fields(events):
-            msg = (
-                f"no mass {self.mass!r} among the columns {sorted(given)} or the events' fields; scorers may read features "
-                "relative to it: give mass= a field name or a function of events"
-            )
-            raise InputError(msg)
-        return _per_event(events, self.mass, "mass")
+
+def mass_of(events: Any, given: Mapping[str, Any], mass: Column) -> Floats:
+    """The mass (events,), from the columns or else from the events.
+
+    Raises
+    ------
+    InputError
+        If it is in neither.
+    """
+    if isinstance(mass, str) and mass in given:
+        return _per_event(events, given[mass], mass)
+    if isinstance(mass, str) and mass.split(".", maxsplit=1)[0] not in ak.fields(events):
+        msg = (
+            f"no mass {mass!r} among the columns {sorted(given)} or the events' fields; scorers may read features "
+            "relative to it: give mass= a field name or a function of events"
+        )
+        raise InputError(msg)
+    return _per_event(events, mass, "mass")
 
 
 def _per_event(events: Any, column: Any, name: str) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,15 @@ import pytest
 from coffea.analysis_tools import PackedSelection
 
 from resonaut.errors import ConfigError, InputError, ModelError
-from resonaut.models import BaseScorer, Sample, register
+from resonaut.models import (
+    BaseScorer,
+    Sample,
+    make_scorer,
+    read_card,
+    read_working_points,
+    register,
+    write_working_points,
+)
 from resonaut.processors import AnomalySelection, DijetFeatures, source
 from resonaut.processors import selection as selection_module
 from resonaut.processors.events.schema import events_from_columns
@@ -149,8 +158,6 @@ def test_one_load_per_process_however_many_copies(saved: Path, monkeypatch: pyte
 @pytest.mark.slow
 def test_scores_in_worker_processes(tmp_path: Path) -> None:
     """With a scorer of resonaut's own, which workers find by its name."""
-    from resonaut.models import make_scorer
-
     rng = np.random.default_rng(2)
     mass = rng.uniform(2000, 5000, 2000)
     sample = Sample(rng.normal(size=(2000, 2)) + MOST.in_signal_region(mass)[:, None], ("a", "b"), mass)
@@ -166,6 +173,92 @@ def _score_there(pickled: bytes) -> Any:
     return cloudpickle.loads(pickled).score(flat_events()[0]).scores
 
 
+def test_working_points_of_the_card(saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="has no working points"):
+        AnomalySelection(saved, {"a": "a", "b": "Lead.b"}, "card")
+    write_working_points(saved, {"0.1": 0.5, "0.01": 1.5})
+    events, columns = flat_events()
+    packed = PackedSelection()
+    anomaly = AnomalySelection(saved, {"a": "a", "b": "Lead.b"}, "card")
+    anomaly.add_to(packed, events)
+    by_hand = np.stack([columns["a"], columns["Lead_b"]], axis=1) @ fit(("a", "b")).direction_
+    assert anomaly.names == ("0.1", "0.01") == tuple(packed.names)
+    np.testing.assert_array_equal(packed.all("0.01"), by_hand >= 1.5)
+    assert read_card(saved)["working_points"] == {"0.1": 0.5, "0.01": 1.5}  # and its digest is right again
+
+
+def test_working_points_that_a_search_wrote_beside_the_scorer(tmp_path: Path) -> None:
+    fit(("a", "b")).save(tmp_path / "unit" / "scorer")
+    (tmp_path / "unit" / "facts.json").write_text(json.dumps({"skipped": None, "working_points": {"0.05": 0.25}}))
+    assert read_working_points(tmp_path / "unit" / "scorer") == {"0.05": 0.25}
+    assert AnomalySelection(tmp_path / "unit" / "scorer", {}, "card").working_points == {"0.05": 0.25}
+
+
+def test_several_scorers_share_features_and_name_their_entries(saved: Path, tmp_path: Path) -> None:
+    fit(("a", "b"), seed=9).save(tmp_path / "other")
+    events, columns = flat_events()
+    calls = []
+
+    def features(events: Any) -> dict[str, Any]:
+        calls.append(len(events))
+        return {"a": columns["a"], "b": columns["Lead_b"]}
+
+    one = AnomalySelection(saved, features, {"tight": 0.5}, label="one")
+    two = AnomalySelection(tmp_path / "other", features, {"tight": 0.5}, label="two")
+    packed = PackedSelection()
+    shared = features(events)
+    for anomaly in (one, two):
+        anomaly.add_to(packed, events, shared)
+    assert packed.names == ["one tight", "two tight"]
+    assert calls == [50]
+    np.testing.assert_array_equal(packed.all("two tight"), two.score(events).scores >= 0.5)
+    assert not np.array_equal(packed.all("one tight"), packed.all("two tight"))
+
+
+def test_variations_of_the_events_have_entries_of_their_own(saved: Path) -> None:
+    """As a processor does it for a shift of the jet energies: the same selection, other events, another suffix."""
+    events, columns = flat_events()
+    anomaly = AnomalySelection(saved, {"a": "a", "b": "Lead.b"}, {"tight": 0.5})
+    packed = PackedSelection()
+    anomaly.add_to(packed, events)
+    shifted = ak.with_field(events, events.a + 0.3, "a")
+    anomaly.add_to(packed, shifted, suffix="_shiftUp")
+    assert packed.names == ["tight", "tight_shiftUp"]
+    by_hand = np.stack([columns["a"] + 0.3, columns["Lead_b"]], axis=1) @ fit(("a", "b")).direction_
+    np.testing.assert_array_equal(packed.all("tight_shiftUp"), by_hand >= 0.5)
+
+
+def test_each_event_has_its_own_mass(tmp_path: Path) -> None:
+    """A scorer that reads its features relative to the mass: the mass comes from the events, or from the columns."""
+    rng = np.random.default_rng(2)
+    mass = rng.uniform(2000, 5000, 2000)
+    sample = Sample(rng.normal(size=(2000, 1)) + 500 * MOST.in_signal_region(mass)[:, None], ("m_h",), mass)
+    scorer = make_scorer("cwola-trees", features=("m_h",), members=1, max_iter=5).fit(sample, MOST)
+    scorer.save(tmp_path / "trees")
+    events, columns = flat_events()
+    m_h = rng.uniform(0, 600, 50)
+    for given in (
+        AnomalySelection(tmp_path / "trees", {"m_h": m_h}, {"all": 0.0}, mass=lambda e: 2 * e.mjj),
+        AnomalySelection(tmp_path / "trees", {"m_h": m_h, "twice": 2 * columns["mjj"]}, {"all": 0.0}, mass="twice"),
+    ):
+        by_hand = scorer.score(Sample(m_h[:, None], ("m_h",), 2 * columns["mjj"]))
+        np.testing.assert_array_equal(given.score(events).scores, by_hand)
+    at_mjj = AnomalySelection(tmp_path / "trees", {"m_h": m_h}, {"all": 0.0}).score(events).scores
+    assert not np.array_equal(at_mjj, by_hand)
+
+
+def test_the_mass_is_the_builders_own_variable(saved: Path) -> None:
+    class Builder:
+        variable = "m_bb"
+
+        def __call__(self, events: Any) -> dict[str, Any]:
+            return {"a": events.a, "b": events.Lead.b, "m_bb": np.where(events.a > 0, 90.0, np.nan)}
+
+    events, columns = flat_events()
+    found = AnomalySelection(saved, Builder(), {"all": -1e9}).score(events)
+    np.testing.assert_array_equal(np.isnan(found.scores), columns["a"] <= 0)
+
+
 def test_mistakes_are_named(saved: Path, tmp_path: Path) -> None:
     events, _ = flat_events()
     with pytest.raises(ModelError, match="no saved scorer"):
@@ -173,6 +266,8 @@ def test_mistakes_are_named(saved: Path, tmp_path: Path) -> None:
     for points in ({}, {"all": float("nan")}):
         with pytest.raises(ConfigError, match="working points"):
             AnomalySelection(saved, {}, points)
+    with pytest.raises(ConfigError, match="'cards'"):
+        AnomalySelection(saved, {}, "cards")  # type: ignore[arg-type]
     for columns, message in (
         ({"a": "a"}, "'b'"),
         ({"a": "a", "b": "Lead.c"}, "'c'"),
