@@ -61,7 +61,7 @@ def find_mass_range(mass: npt.NDArray[np.float64], *, function: str = "dijet4", 
     mass = mass[np.isfinite(mass) & (mass > 0)]
     if len(mass) < _MINIMUM_EVENTS:
         msg = (
-            f"a hunt needs at least {_MINIMUM_EVENTS} events with two jets, got {len(mass)}: "
+            f"a hunt needs at least {_MINIMUM_EVENTS} events with a mass, got {len(mass)}: "
             "give more files, or use `resonaut features` to look at these"
         )
         raise InputError(msg)
@@ -82,15 +82,26 @@ def find_mass_range(mass: npt.NDArray[np.float64], *, function: str = "dijet4", 
     raise InputError(msg)
 
 
-def hunt_config(files: tuple[str, ...], out: Path, *, name: str, seed: int, workers: int) -> SearchConfig:
+def hunt_config(
+    files: tuple[str, ...],
+    out: Path,
+    *,
+    name: str,
+    seed: int,
+    workers: int,
+    resonance: str | None = None,
+    variable: str | None = None,
+) -> SearchConfig:
     """Config of the default search on `files`; processes the events, which `run_search` then finds done."""
     absolute = tuple(str(Path(f).resolve()) for f in files)
-    given = InputConfig(files=absolute)
-    draft = SearchConfig(name=name, seed=seed, input=given, scan=ScanConfig(low=1, high=2), workers=workers)
+    given = InputConfig(files=absolute, resonance=resonance)
+    draft = SearchConfig(
+        name=name, seed=seed, input=given, scan=ScanConfig(low=1, high=2, variable=variable), workers=workers
+    )
     run = RunDirectory(out.absolute())
     with run.lock():
         stage = event_stage(draft, Path(os.sep), run)
-    table = read_table(stage.table, columns=["mjj"])
-    scan = find_mass_range(np.asarray(table["mjj"], dtype=float))
+    mass = np.asarray(read_table(stage.table, columns=[draft.variable])[draft.variable], dtype=float)
+    scan = find_mass_range(mass).model_copy(update={"variable": variable})
     logger.info("mass range %.0f-%.0f GeV in %d bins", scan.low, scan.high, scan.bins)
     return draft.model_copy(update={"scan": scan})

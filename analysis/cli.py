@@ -75,12 +75,13 @@ def main(verbose: int) -> None:
 
 def _tell(report: Path) -> None:
     from resonaut.files import read_json
+    from resonaut.stats.windows import interval_text
 
     summary = read_json(report.with_name("summary.json"))
     if best := summary["best"]:
         cut = "no cut" if best["cut"] >= 1 else f"the most anomalous {100 * best['cut']:g} %"
         click.echo(
-            f"largest excess: {best['low']:.0f}-{best['high']:.0f} GeV, {best['method']}, {cut}: "
+            f"largest excess: {interval_text(best['low'], best['high'])} GeV, {best['method']}, {cut}: "
             f"{best['observed']:.0f} events, expected {best['expected']:.1f} +- {best['expected_error']:.1f}, "
             f"local significance {best['local_significance']:.2f}"
         )
@@ -96,7 +97,7 @@ def _tell(report: Path) -> None:
 @click.option("--seed", type=click.IntRange(0), help="Seed (overrides the config).")
 @click.option("--dry-run", is_flag=True, help="Check the config and say what would be done.")
 def run(config: Path, out: Path | None, workers: int | None, seed: int | None, dry_run: bool) -> None:
-    """Run the search that CONFIG (YAML) describes: events to report.
+    """Run the search that CONFIG (YAML) describes: events to report. CONFIG may be the name of a ready one: dimuon.
 
     A run that was interrupted goes on where it stopped when it is started again with the same --out: finished pieces
     are kept, keyed by a hash of everything that went into them. Change the config, and just what depends on the change
@@ -110,14 +111,18 @@ def run(config: Path, out: Path | None, workers: int | None, seed: int | None, d
     """
     from resonaut.analysis.config import load_config
     from resonaut.analysis.search import describe_search, run_search
+    from resonaut.analysis.searches import available_searches, ready_search
 
+    base = config.parent
+    if not config.exists() and str(config) in available_searches():
+        config, base = ready_search(str(config)), Path()
     search = load_config(config)
     changes = {k: v for k, v in {"workers": workers, "seed": seed}.items() if v is not None}
     search = search.model_copy(update=changes)
     if dry_run:
-        click.echo(describe_search(search, config.parent))
+        click.echo(describe_search(search, base))
         return
-    _tell(run_search(search, config.parent, out or Path("runs") / search.name.replace(" ", "-")))
+    _tell(run_search(search, base, out or Path("runs") / search.name.replace(" ", "-")))
 
 
 @main.command(short_help="The default search on your own files, with no config.")
@@ -125,7 +130,11 @@ def run(config: Path, out: Path | None, workers: int | None, seed: int | None, d
 @click.option("--out", type=_OUT, required=True, help="Run directory.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=_CORES, show_default=True, help="Processes.")
-def hunt(files: tuple[str, ...], out: Path, seed: int, workers: int) -> None:
+@click.option("--resonance", help="What is resonant: dijet, dimuon, diphoton, jet-lepton, ...  [default: dijet]")
+@click.option("--variable", help="Column with the resonant variable, GeV.  [default: that of the resonance, mjj]")
+def hunt(
+    files: tuple[str, ...], out: Path, seed: int, workers: int, resonance: str | None, variable: str | None
+) -> None:
     """The default search on your own FILES, with no config.
 
     The format of each file is recognised (LHC Olympics particle or feature frames, NanoAOD, PFNano, particle trees,
@@ -136,7 +145,7 @@ def hunt(files: tuple[str, ...], out: Path, seed: int, workers: int) -> None:
     from resonaut.analysis.auto import hunt_config
     from resonaut.analysis.search import run_search
 
-    config = hunt_config(files, out, name=out.name, seed=seed, workers=workers)
+    config = hunt_config(files, out, name=out.name, seed=seed, workers=workers, resonance=resonance, variable=variable)
     _tell(run_search(config, Path("/"), out))
 
 

@@ -5,16 +5,26 @@ from __future__ import annotations
 import glob
 import os
 import re
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from resonaut.analysis.signal_config import SignalConfig
 from resonaut.errors import ConfigError, InputError, ResonautError, unknown_name
 from resonaut.models import available, make_scorer
-from resonaut.processors import DijetCuts, DijetFeatures
+from resonaut.processors import (
+    EXECUTOR_OPTIONS,
+    ColumnMap,
+    Corrections,
+    TableProcessor,
+    axis_label,
+    make_cuts,
+    make_features,
+    make_processor,
+    parse_bytes,
+)
 from resonaut.stats import available_functions
 
 __all__ = (
@@ -26,6 +36,7 @@ __all__ = (
     "ScanConfig",
     "SearchConfig",
     "SelectionConfig",
+    "SignalConfig",
     "load_config",
     "parse_config",
 )
@@ -41,56 +52,121 @@ class _Section(BaseModel):
 
 
 class ExecutorConfig(_Section):
-    """How event files are processed: coffea's own executors."""
+    """How event files are processed: coffea's executors, with their own options beside these (docs/running.md)."""
 
-    name: Literal["iterative", "futures", "dask"] = "iterative"
-    workers: int = Field(default=1, ge=1, description="processes (futures) or local dask workers")
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: Literal["iterative", "futures", "dask", "slurm", "htcondor", "parsl", "taskvine"] = "iterative"
+    workers: int = Field(default=1, ge=1, description="processes, or batch jobs")
     scheduler: str | None = Field(default=None, description="address of a running dask scheduler, tcp://...")
-    chunksize: int = Field(default=20_000, ge=1, description="events in one unit of work")
+    chunksize: int | None = Field(default=None, ge=1, description="most events in one unit of work (20,000)")
+    memory_limit: str | None = Field(
+        default=None, description="of all processes together, such as 4GB: sizes the chunks"
+    )
+    retries: int = Field(default=3, ge=0, description="repetitions when a connection broke or timed out")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the executor itself."""
+        return dict(self.model_extra or {})
+
+    @property
+    def chunks(self) -> int | None:
+        """Most events in a chunk; None to leave it to the memory limit."""
+        return self.chunksize or (None if self.memory_limit else 20_000)
 
     @model_validator(mode="after")
-    def _scheduler_is_dask(self) -> ExecutorConfig:
+    def _options_fit(self) -> ExecutorConfig:
         if self.scheduler and self.name != "dask":
             msg = f"a scheduler needs the dask executor, got {self.name!r}: set name: dask"
             raise ValueError(msg)
+        known = EXECUTOR_OPTIONS[self.name]
+        for key in self.options:
+            if key not in known:
+                raise ValueError(
+                    unknown_name(f"key of the executor {self.name!r}", key, [*type(self).model_fields, *known])
+                )
+        if self.memory_limit is not None:
+            try:
+                parse_bytes(self.memory_limit)
+            except ConfigError as error:
+                raise ValueError(str(error)) from None
         return self
 
 
 class InputConfig(_Section):
-    """Which events are read and how jets are made of them."""
+    """Which events are read, and what their features and the resonant variable are (docs/features.md)."""
 
     files: tuple[str, ...] = Field(min_length=1, description="files or globs, relative to the config file")
     simulation: tuple[str, ...] = Field(
         default=(),
         description="simulated background, for methods that learn from it; it enters no spectrum, fit or limit",
     )
+    columns: dict[str, Any] | None = Field(
+        default=None, description="column map of flat ntuples: columns, tree, unit (docs/inputs.md)"
+    )
+    resonance: str | dict[str, Any] | None = Field(
+        default=None,
+        description="what is resonant: a name such as dimuon, or objects: [...]; default: two large-R jets",
+    )
     jets: dict[str, Any] = Field(default_factory=dict, description="options of DijetFeatures: collection, radius, ...")
-    cuts: dict[str, Any] = Field(default_factory=dict, description="options of DijetCuts: pt_j1, abs_eta, mjj, ...")
+    event_features: tuple[str, ...] | dict[str, Any] = Field(
+        default=(), description="features of whole events: ht, met, sphericity, ...; or names: [...], where: {...}"
+    )
+    cuts: dict[str, Any] = Field(
+        default_factory=dict,
+        description="of any column: {min, max, abs_max} or [low, high]; of dijets pt_j1: 1200, ...",
+    )
     executor: ExecutorConfig = ExecutorConfig()
 
-    @field_validator("jets", "cuts")
+    @field_validator("columns")
     @classmethod
-    def _options(cls, given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        kind: type[DijetFeatures | DijetCuts] = DijetFeatures if info.field_name == "jets" else DijetCuts
-        names = [field.name for field in fields(kind)]
-        for name in given:
-            if name not in names:
-                raise ValueError(unknown_name(f"key in input.{info.field_name}", name, names))
+    def _column_map(cls, given: dict[str, Any] | None) -> dict[str, Any] | None:
         try:
-            kind(**given)
-        except (TypeError, ConfigError) as error:
-            msg = f"input.{info.field_name} has a value that cannot be used: {error}"
-            raise ValueError(msg) from None
+            if given is not None:
+                ColumnMap.from_dict(given)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
         return given
+
+    @field_validator("jets", "cuts", "resonance", "event_features")
+    @classmethod
+    def _options(cls, given: Any, info: ValidationInfo) -> Any:
+        try:
+            make_cuts(given) if info.field_name == "cuts" else make_features(**{str(info.field_name): given})
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return given
+
+    @model_validator(mode="after")
+    def _features_fit(self) -> InputConfig:
+        try:
+            self.processor()
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def processor(self, corrections: Corrections | None = None) -> TableProcessor:
+        """Processor that makes the event table: its builder, its cuts; of simulation with its corrections."""
+        options = {"resonance": self.resonance, "jets": self.jets, "event_features": self.event_features}
+        return make_processor(**options, cuts=self.cuts, corrections=corrections)
 
     on_bad_file: Literal["raise", "skip"] = Field(
         default="raise", description="a truncated or foreign file stops the run, or is skipped, counted and reported"
+    )
+    duplicates: Literal["error", "drop", "keep"] = Field(
+        default="error", description="events whose run, luminosity block and number another one of the input has"
     )
 
 
 class ScanConfig(_Section):
     """The mass spectrum and the signal regions that slide over it."""
 
+    variable: str | None = Field(
+        default=None,
+        min_length=1,
+        description="column with the resonant variable, GeV; default: that of input.resonance",
+    )
     low: float = Field(gt=0, description="lower end of the fitted mass range, GeV")
     high: float = Field(gt=0, description="upper end of the fitted mass range, GeV")
     bins: int = Field(default=30, ge=8, description="bins, uniform in log m")
@@ -228,6 +304,8 @@ class SearchConfig(_Section):
     selection: SelectionConfig = SelectionConfig()
     fit: FitConfig = FitConfig()
     limits: LimitConfig | None = LimitConfig()
+    signals: tuple[SignalConfig, ...] = Field(default=(), description="simulated signals that limits are set on")
+    luminosity: float | None = Field(default=None, gt=0, description="fb-1: limits also as cross-sections")
     workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="processes for training and limits"
     )
@@ -263,6 +341,21 @@ class SearchConfig(_Section):
         return self
 
     @model_validator(mode="after")
+    def _signals_fit(self) -> SearchConfig:
+        names = [re.sub(r"\W", "_", signal.name) for signal in self.signals]
+        if len(set(names)) != len(names):
+            msg = f"signals must have distinct names (not by punctuation alone), got {[s.name for s in self.signals]}"
+            raise ValueError(msg)
+        if self.signals and self.limits is None:
+            msg = "limits on signals need the section `limits`, which says after which cuts: leave `limits: null` out"
+            raise ValueError(msg)
+        given = {x for x in (self.luminosity, self.limits and self.limits.luminosity) if x}
+        if len(given) > 1:
+            msg = f"luminosity and limits.luminosity differ, {sorted(given)} fb-1: give luminosity alone"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _limits_can_be_set(self) -> SearchConfig:
         used = [self.fit, *(m.fit for m in self.methods if self.limits and self.limits.cuts != (1.0,))]
         others = sorted({fit.function for fit in used if fit and not fit.log_linear})
@@ -270,6 +363,29 @@ class SearchConfig(_Section):
             msg = f"limits need a log-linear background function, got {', '.join(others)}: set `limits: null`"
             raise ValueError(msg)
         return self
+
+    @property
+    def fb_inverse(self) -> float | None:
+        """Luminosity of the data, fb-1, where it is given."""
+        return self.luminosity or (self.limits.luminosity if self.limits else None)
+
+    @model_validator(mode="after")
+    def _mass_is_no_feature(self) -> SearchConfig:
+        for method in self.methods:
+            if method.features != "auto" and self.variable in method.features:
+                msg = f"{self.variable} cannot be a feature of {method.title}: it is the mass that the search scans"
+                raise ValueError(msg)
+        return self
+
+    @property
+    def variable(self) -> str:
+        """Name of the column with the resonant variable, GeV."""
+        return self.scan.variable or self.input.processor().features.variable
+
+    @property
+    def mass_label(self) -> str:
+        """Label of the axes that show it."""
+        return axis_label(self.variable)
 
     def fit_of(self, method: str) -> MethodFitConfig:
         """Fit of the spectra of a method, by its title; the search's own for those without cuts."""
@@ -288,6 +404,10 @@ class SearchConfig(_Section):
     def resolved_simulation(self, base: Path) -> tuple[Path, ...]:
         """Files of simulated background, as `resolved_files`; none where the config names none."""
         return _resolved(self.input.simulation, base, "input.simulation")
+
+    def resolved_signal(self, signal: SignalConfig, base: Path) -> tuple[Path, ...]:
+        """Files of a signal, as `resolved_files`."""
+        return _resolved(signal.files, base, f"files of the signal {signal.name}")
 
 
 def _resolved(names: tuple[str, ...], base: Path, key: str) -> tuple[Path, ...]:

@@ -46,7 +46,7 @@ def direct_stage(
     could not be fitted has none.
     """
     inclusive = {selection.window: excess for selection, excess in pairs if selection.method == INCLUSIVE}
-    mass = np.asarray(read_table(table, columns=["mjj"])["mjj"], dtype=np.float64)
+    mass = np.asarray(read_table(table, columns=[config.variable])[config.variable], dtype=np.float64)
     found = []
     for job in jobs:
         held_out = load_held_out(job)

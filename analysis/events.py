@@ -13,19 +13,22 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut import __version__
-from resonaut.analysis.config import ExecutorConfig, InputConfig, SearchConfig
+from resonaut.analysis.config import ExecutorConfig, SearchConfig
 from resonaut.analysis.rundir import RunDirectory
 from resonaut.errors import InputError
-from resonaut.files import digest, file_digest, read_json, write_json
+from resonaut.files import digest, read_json, write_json
 from resonaut.processors import (
-    DijetCuts,
     DijetFeatures,
-    DijetProcessor,
-    is_table,
+    FeatureBuilder,
+    TableProcessor,
     read_table,
     run_processor,
+    source,
     write_table,
 )
+from resonaut.processors.running.fingerprint import content_digest
+from resonaut.processors.sources.paths import fileset_of, named_files
+from resonaut.processors.sources.tables import EventTable
 
 __all__ = ("EventStage", "event_stage", "make_table", "simulation_stage")
 
@@ -48,6 +51,8 @@ class EventStage:
         found = []
         for path, reason in self.summary["files_failed"].items():
             found.append(f"INCOMPLETE: {Path(path).name} was skipped: {reason}")
+        if doubled := self.summary.get("duplicates"):
+            found.append(f"{doubled} events were left out because others have their run, luminosity block and number")
         if self.summary["lost"]:
             found.append(f"INCOMPLETE: {self.summary['lost']} events were lost with their files")
         if reasons := self.summary["reasons"]:
@@ -56,24 +61,49 @@ class EventStage:
         return found
 
 
-def _fileset(files: Sequence[Path]) -> dict[str, Any]:
-    """One dataset per file: files of one format may differ in their columns."""
-    return {str(path): {"files": [str(path)]} for path in files}
+def _of_tables(fileset: Mapping[str, Any]) -> tuple[list[Path], dict[str, Any]]:
+    """Event tables of a fileset, and the fileset without them."""
+    tables: list[Path] = []
+    rest: dict[str, Any] = {}
+    for name, dataset in fileset.items():
+        flat = [path for path in dataset["files"] if "source" not in dataset and EventTable().recognises(path)]
+        tables += [Path(path) for path in flat]
+        if events := {path: tree for path, tree in dataset["files"].items() if path not in flat}:
+            rest[name] = {**dataset, "files": events}
+    return tables, rest
+
+
+def _jets_used(result: Any, features: FeatureBuilder) -> dict[str, str]:
+    """Which large-R jets were taken, by the layout of the files, as their first file says."""
+    used: dict[str, str] = {}
+    if not isinstance(features, DijetFeatures):
+        return used
+    for file in result.provenance.get("inputs", ()):
+        name = file["source"]
+        if name not in used and file["events"]:
+            fields = source(name).read(file["file"], 0, 1, tree=file.get("tree")).fields
+            chosen = features.jets_from(fields)
+            used[name] = f"clustered from {chosen}" if chosen.startswith("PFCand") else chosen
+    return used
 
 
 def _stack(parts: Sequence[Columns]) -> Columns:
     """One table of the columns that all parts have, with a weight."""
     for part in parts:
-        part.setdefault("weight", np.ones(len(part["mjj"])))
+        part.setdefault("weight", np.ones(_length(part)))
     common = [name for name in parts[0] if all(name in part for part in parts)]
     if left_out := sorted({name for part in parts for name in part} - set(common)):
         logger.warning("columns that not all inputs have are left out: %s", ", ".join(left_out))
     return {name: np.concatenate([part[name] for part in parts]) for name in common}
 
 
-def _usable(path: Path, columns: Columns, cuts: Mapping[str, Any], books: dict[str, Any]) -> Columns:
+def _length(columns: Columns) -> int:
+    return len(next(iter(columns.values()))) if columns else 0
+
+
+def _usable(path: Path, columns: Columns, processor: TableProcessor, variable: str, books: dict[str, Any]) -> Columns:
     """Rows of an event table with a finite mass and weight that pass the cuts; the others are counted."""
-    for name in ("mjj", "weight"):
+    for name in (variable, "weight"):
         good = np.isfinite(columns.get(name, np.zeros(0)))
         if bad := int(np.count_nonzero(~good)):
             reason = f"{name} not finite"
@@ -81,23 +111,25 @@ def _usable(path: Path, columns: Columns, cuts: Mapping[str, Any], books: dict[s
             books["skipped"] += bad
             books["read"] += bad
             columns = {key: values[good] for key, values in columns.items()}
-    books["read"] += len(columns["mjj"])
-    books["used"] += len(columns["mjj"])
+    books["read"] += _length(columns)
+    books["used"] += _length(columns)
     try:
-        masks = DijetCuts(**cuts).masks(columns)
-    except KeyError as error:
-        msg = f"{path}: input.cuts needs the column {error}, the event table has {', '.join(columns)}"
+        masks = processor.cuts.masks(columns)
+    except InputError as error:
+        msg = f"{path}: input.cuts: {error}"
         raise InputError(msg) from None
-    keep = np.ones(len(columns["mjj"]), dtype=bool)
+    keep = np.ones(_length(columns), dtype=bool)
     for mask in masks.values():
         keep &= mask
     return {key: values[keep] for key, values in columns.items()}
 
 
-def _refuse_twice(files: Sequence[Path]) -> None:
-    seen: dict[str, Path] = {}
+def _refuse_twice(files: Sequence[Path | str]) -> None:
+    seen: dict[str, Path | str] = {}
     for path in files:
-        content = file_digest(path)
+        if "://" in str(path):
+            continue
+        content = content_digest(str(path))
         if content in seen:
             msg = f"{path} and {seen[content]} hold the same bytes: their events would count twice; leave one out"
             raise InputError(msg)
@@ -105,7 +137,7 @@ def _refuse_twice(files: Sequence[Path]) -> None:
 
 
 def _read_tables(
-    paths: Sequence[Path], on_bad_file: str, cuts: Mapping[str, Any], books: dict[str, Any]
+    paths: Sequence[Path], on_bad_file: str, processor: TableProcessor, variable: str, books: dict[str, Any]
 ) -> list[Columns]:
     found = []
     for path in paths:
@@ -117,30 +149,42 @@ def _read_tables(
             books["files_failed"][str(path)] = str(error)
             books["complete"] = False
             continue
-        if "mjj" not in table.fields:
-            msg = f"{path}: an event table needs a column mjj (GeV); it has {', '.join(table.fields)}"
+        if variable not in table.fields:
+            msg = (
+                f"{path}: an event table needs a column {variable} (GeV); it has {', '.join(table.fields)}. "
+                "Name the column with the mass: scan.variable in a config, --variable on the command line"
+            )
             raise InputError(msg)
         columns = {name: np.asarray(table[name]) for name in table.fields}
-        found.append(_usable(path, columns, cuts, books))
+        found.append(_usable(path, columns, processor, variable, books))
     return found
 
 
 def make_table(
-    files: Sequence[Path],
+    files: Sequence[Path] | Mapping[str, Any],
     out: Path,
-    jets: Mapping[str, Any],
-    cuts: Mapping[str, Any],
+    processor: TableProcessor,
     executor: ExecutorConfig,
     *,
     on_bad_file: str,
     cache: Path,
+    variable: str | None = None,
+    duplicates: str = "error",
+    metrics: Path | None = None,
 ) -> dict[str, Any]:
-    """Write the event table of `files`, which may be event files or event tables.
+    """Write the event table of `files`, which may be event files or event tables, or a fileset of `fileset_of`.
+
+    Parameters
+    ----------
+    processor
+        What makes the table of event files; its cuts are made on event tables too.
+    variable
+        Column with the resonant variable, GeV; that of the processor's builder by default.
 
     Returns
     -------
     dict
-        The books: events `read`, `used`, `skipped`, `reasons` of the skips, `lost`, `files_failed`, `complete`, `cutflow`.
+        The books: which `jets` were taken in files of each layout; events `read`, `used`, `skipped`, `reasons` of the skips, `lost`, `duplicates`, `files_failed`, `complete`, `cutflow`.
 
     Raises
     ------
@@ -148,25 +192,36 @@ def make_table(
         If a file cannot be read (with `on_bad_file="raise"`), or no event is left.
     """
     books: dict[str, Any] = {"read": 0, "used": 0, "skipped": 0, "lost": 0, "reasons": {}, "files_failed": {}}
-    books |= {"complete": True, "cutflow": {}}
-    _refuse_twice(files)
-    tables = [path for path in files if is_table(path)]
-    parts = _read_tables(tables, on_bad_file, cuts, books)
+    books |= {"complete": True, "cutflow": {}, "duplicates": 0, "jets": {}}
+    fileset = files if isinstance(files, Mapping) else fileset_of(named_files(list(files)))
+    tables, events = _of_tables(fileset)
+    everything = [path for dataset in fileset.values() for path in dataset["files"]]
+    _refuse_twice(everything if duplicates == "error" else tables)  # tables have no event numbers to go by
+    mass = variable or processor.features.variable
+    parts = _read_tables(tables, on_bad_file, processor, mass, books)
     provenance: dict[str, Any] = {"tables": [str(path) for path in tables]}
-    if events := [path for path in files if path not in tables]:
-        processor = DijetProcessor(DijetFeatures(**jets), DijetCuts(**cuts))
+    rows = 0
+    if events:
         result = run_processor(
-            _fileset(events), processor, executor=executor.name, workers=executor.workers,
-            scheduler=executor.scheduler, chunksize=executor.chunksize, cache_dir=cache, on_bad_file=on_bad_file, progress=True,
+            events, processor, executor=executor.name,
+            workers=executor.workers, scheduler=executor.scheduler, options=executor.options, chunksize=executor.chunks,
+            memory_limit=executor.memory_limit, retries=executor.retries, cache_dir=cache, on_bad_file=on_bad_file,
+            duplicates=duplicates, table=None if tables else out, metrics=metrics, progress=True,
         )  # fmt: skip
         _enter(books, result)
+        books["jets"] |= _jets_used(result, processor.features)
         provenance |= result.provenance
-        parts += [result.table()] if result.output else []
-    if not sum(len(part["mjj"]) for part in parts):
+        rows = result.rows or 0
+        parts += [result.table()] if result.output and tables else []
+    if not rows + sum(map(_length, parts)):
+        out.unlink(missing_ok=True)
         failed = "; ".join(books["files_failed"].values()) or "none"
-        msg = f"no event with two jets is left of {books['read']} read: cutflow {books['cutflow']}, failed files: {failed}"
+        msg = f"no event with a {mass} is left of {books['read']} read: cutflow {books['cutflow']}, failed files: {failed}"
+        if books["jets"]:
+            msg += f"; jets were taken from {', '.join(books['jets'].values())}: another collection can be named (jets)"
         raise InputError(msg)
-    write_table(out, _stack(parts), provenance)
+    if parts:
+        write_table(out, _stack(parts), provenance)
     return books
 
 
@@ -176,6 +231,7 @@ def _enter(books: dict[str, Any], result: Any) -> None:
     books["used"] += ledger.used
     books["skipped"] += sum(ledger.skipped.values())
     books["lost"] += ledger.lost
+    books["duplicates"] += ledger.duplicates
     books["reasons"] |= dict(ledger.skipped)
     books["files_failed"] |= dict(ledger.files_failed)
     books["complete"] &= ledger.complete
@@ -186,7 +242,7 @@ def _enter(books: dict[str, Any], result: Any) -> None:
 
 def event_stage(config: SearchConfig, base: Path, run: RunDirectory) -> EventStage:
     """Event table of a search, made now or found from an earlier run on the same files with the same options."""
-    return _table_unit(config.resolved_files(base), config.input, run, "events")
+    return _table_unit(config.resolved_files(base), config, run, "events")
 
 
 def simulation_stage(config: SearchConfig, base: Path, run: RunDirectory) -> EventStage | None:
@@ -201,24 +257,28 @@ def simulation_stage(config: SearchConfig, base: Path, run: RunDirectory) -> Eve
     if not files:
         return None
     _refuse_twice((*config.resolved_files(base), *files))
-    return _table_unit(files, config.input, run, "simulation")
+    return _table_unit(files, config, run, "simulation")
 
 
-def _table_unit(files: Sequence[Path], given: InputConfig, run: RunDirectory, name: str) -> EventStage:
-    content = [(path.name, file_digest(path)) for path in files]
-    key = digest(content, given.jets, given.cuts, given.on_bad_file, __version__)
+def _table_unit(files: Sequence[Path], config: SearchConfig, run: RunDirectory, name: str) -> EventStage:
+    given, processor = config.input, config.input.processor()
+    named = named_files(files)
+    content = [(Path(f.path).name, f.dataset, f.tree, f.metadata, f.source, content_digest(f.path)) for f in named]
+    made = (processor.config, config.variable, given.columns)
+    key = digest(content, *made, given.on_bad_file, given.duplicates, __version__)
     unit = run.unit(name, key)
     cache = run.path / f"cache-{name}"
 
     def work(folder: Path) -> None:
         books = make_table(
-            files,
+            fileset_of(named, given.columns),
             folder / "events.parquet",
-            given.jets,
-            given.cuts,
+            processor,
             given.executor,
             on_bad_file=given.on_bad_file,
             cache=cache,
+            variable=config.variable,
+            duplicates=given.duplicates,
         )
         write_json(folder / "books.json", books)
 

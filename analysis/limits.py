@@ -28,7 +28,7 @@ from resonaut.stats import (
 )
 from resonaut.stats.spectrum import poisson_counts
 
-__all__ = ("LimitJob", "limit_cuts", "limit_jobs", "limit_stage", "limit_warnings")
+__all__ = ("LimitJob", "limit_cuts", "limit_jobs", "limit_stage", "limit_warnings", "selected_by")
 
 
 Floats = npt.NDArray[np.float64]
@@ -65,12 +65,17 @@ def limit_warnings(jobs: Sequence[LimitJob]) -> list[str]:
         found.append(f"{len(failed)} of {len(jobs)} limits failed: {failed[0].result.status}")
     for signal in dict.fromkeys(job.signal for job in jobs):
         if few := [job for job in jobs if job.signal == signal and job.result.method == "toys"]:
-            masses = ", ".join(f"{job.mass:.0f}" for job in few)
+            masses = ", ".join(f"{job.mass:.4g}" for job in few)
             found.append(
                 f"limits on {signal} at {masses} GeV rest on fewer than {TOYS_BELOW:g} events, where the asymptotic "
                 "formula is too optimistic: they come from toys"
             )
     return found
+
+
+def selected_by(method: str, cut: float) -> str:
+    """A selection in words, as it stands in the name of a limit."""
+    return "no cut" if cut >= 1 else f"{method}, {100 * cut:g} %"
 
 
 def limit_cuts(config: SearchConfig) -> tuple[float, ...]:
@@ -96,7 +101,7 @@ def limit_jobs(config: SearchConfig, run: RunDirectory, selections: Sequence[Sca
         width = config.limits.width * mass
         options = (mass, width, config.limits.uncertainty)
         fit = fit_options(config, selection)
-        after = "no cut" if selection.cut >= 1 else f"{selection.method}, {100 * selection.cut:g} %"
+        after = selected_by(selection.method, selection.cut)
         signal = f"Gaussian, {100 * config.limits.width:g} % wide, {after}"
         how = [value for value in fit if value is not None]
         key = digest(__version__, signal, *options, *how, counts.tolist(), edges.tolist())

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from resonaut.analysis.config import SearchConfig
-from resonaut.analysis.limits import LimitJob
-from resonaut.analysis.plots import draw_limits, draw_scan, draw_sic, draw_spectra, save_figure
+from resonaut.analysis.limits import LimitJob, selected_by
+from resonaut.analysis.plots import draw_limits, draw_scan, draw_sic, draw_spectra, save_figure, with_signals
 from resonaut.analysis.progress import progress_bar
 from resonaut.analysis.scoring import ScoreJob, load_scores, window_name
+from resonaut.analysis.signal_limits import SignalResult
 from resonaut.analysis.spectra import INCLUSIVE
 from resonaut.models import SicCurve, sic_curve
 from resonaut.processors import read_table, table_columns
@@ -31,28 +32,45 @@ def _spectra_figures(config: SearchConfig, folder: Path, pairs: Pairs) -> None:
     with progress_bar("drawing spectra", len(groups)) as advance:
         for (method, window), excesses in groups.items():
             uncut = {1.0: inclusive[window]} if window in inclusive else {}
-            drawn = draw_spectra(window, {**uncut, **excesses}, title=config.name, method=method)
+            drawn = draw_spectra(
+                window, {**uncut, **excesses}, title=config.name, method=method, x_label=config.mass_label
+            )
             save_figure(drawn, folder / f"spectrum_{method}_{window_name(window)}")
             advance(1)
 
 
-def _limit_figures(config: SearchConfig, folder: Path, jobs: Sequence[LimitJob], limits: Sequence[LimitResult]) -> None:
+def _limit_figures(
+    config: SearchConfig,
+    folder: Path,
+    jobs: Sequence[LimitJob],
+    limits: Sequence[LimitResult],
+    signals: Sequence[SignalResult],
+) -> None:
     groups: dict[str, list[LimitResult]] = {}
     for job, limit in zip(jobs, limits, strict=True):
         groups.setdefault(job.signal, []).append(limit)
-    luminosity = config.limits.luminosity if config.limits else None
+    luminosity = config.fb_inverse
+    points: dict[str, dict[str, LimitResult]] = {}
+    for each in signals:
+        if each.limit is not None:
+            points.setdefault(selected_by(each.templates.method, each.cut), {})[each.config.name] = each.limit.result
     scale, unit = (1 / luminosity, "fb") if luminosity else (1.0, "selected signal events")
     for number, (signal, results) in enumerate(groups.items()):
-        drawn = draw_limits(results, title=config.name, subtitle=signal, scale=scale, unit=unit)
+        drawn = draw_limits(
+            results, title=config.name, subtitle=signal, scale=scale, unit=unit, x_label=config.mass_label
+        )
+        after = next((after for after in points if signal.endswith(f"wide, {after}")), None)
+        if after is not None:
+            drawn = with_signals(drawn, points[after], scale=scale)
         save_figure(drawn, folder / f"limits_{number}")
 
 
-def sic_curves(jobs: Sequence[ScoreJob], table: Path, window: Window) -> dict[str, SicCurve]:
+def sic_curves(jobs: Sequence[ScoreJob], table: Path, window: Window, variable: str) -> dict[str, SicCurve]:
     """SIC of each method in one signal region, from truth labels; empty where there are none of either kind."""
     if "label" not in table_columns(table):
         return {}
-    columns = read_table(table, columns=["mjj", "label", "weight"])
-    mass, label, weight = (np.asarray(columns[c]) for c in ("mjj", "label", "weight"))
+    columns = read_table(table, columns=[variable, "label", "weight"])
+    mass, label, weight = (np.asarray(columns[c]) for c in (variable, "label", "weight"))
     curves = {}
     for job in jobs:
         if job.window not in (None, window):
@@ -79,14 +97,15 @@ def draw_all(
     scan: ScanResult,
     limit_jobs: Sequence[LimitJob],
     limits: Sequence[LimitResult],
+    signals: Sequence[SignalResult] = (),
 ) -> None:
     """All figures of a run into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_figure(draw_scan(scan, title=config.name), folder / "pvalue_scan")
+    save_figure(draw_scan(scan, title=config.name, x_label=config.mass_label), folder / "pvalue_scan")
     _spectra_figures(config, folder, pairs)
-    _limit_figures(config, folder, limit_jobs, limits)
+    _limit_figures(config, folder, limit_jobs, limits, signals)
     if scan.best:
         window = next(s.window for s, _ in pairs if s.window.low == scan.best.low and s.window.high == scan.best.high)
-        if curves := sic_curves(score_jobs, table, window):
-            subtitle = f"truth labels, {window.low:.0f}-{window.high:.0f} GeV"
+        if curves := sic_curves(score_jobs, table, window, config.variable):
+            subtitle = f"truth labels, {window}"
             save_figure(draw_sic(curves, title=config.name, subtitle=subtitle), folder / "sic")

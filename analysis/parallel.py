@@ -26,15 +26,19 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _start_worker(parent: int, threads: int, level: int) -> None:
+def _share_the_machine(threads: int, level: int) -> None:
     """Give a worker its share of the cores, before numerical libraries are loaded in it, and the level of the log."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends its workers
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = str(threads)
     if (torch := sys.modules.get("torch")) is not None:  # a script's own imports come before this
         torch.set_num_threads(threads)
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+
+
+def _start_worker(parent: int, threads: int, level: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends its workers
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _share_the_machine(threads, level)
 
 
 def map_unordered(function: Callable[[Item], Result], items: Iterable[Item], *, workers: int = 1) -> Iterator[Result]:

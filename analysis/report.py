@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 from scipy.stats import norm
 
 from resonaut.analysis.plots.canvas import cut_name
 from resonaut.analysis.rundir import RunDirectory
+from resonaut.analysis.scoring import interval_name
 from resonaut.analysis.summary import SCHEMA
 from resonaut.errors import InputError
 from resonaut.files import atomic_path, read_json
+from resonaut.processors.features.labels import html_symbol
+from resonaut.stats.windows import interval_text
 
 __all__ = ("write_report",)
 
@@ -46,11 +50,13 @@ def _context(run: RunDirectory) -> dict[str, Any]:
     summary = read_json(run.summary)
     best = summary["best"]
     spectra = _figures(run.plots, "spectrum_")
-    in_best = [f for f in spectra if best and f["name"].endswith(f"{best['low']:.0f}-{best['high']:.0f}")]
+    in_best = [f for f in spectra if best and f["name"].endswith(f"_{interval_name(best['low'], best['high'])}")]
     corrected = summary["best_trials_corrected_p"]
     return {
         "summary": summary,
         "best": best,
+        "variable": Markup(html_symbol(summary.get("variable", "mjj"))),
+        "interval": interval_text,
         "corrected_z": norm.isf(corrected) if corrected else None,
         "scan": _figures(run.plots, "pvalue_scan"),
         "best_spectra": in_best,
@@ -61,6 +67,9 @@ def _context(run: RunDirectory) -> dict[str, Any]:
         "entries": sorted(
             summary["windows"], key=lambda e: (e["low"], e["method"] != "inclusive", e["method"], -e["cut"])
         ),
+        "signals": (signals := summary.get("signals", [])),
+        "signal_yields": any(entry["expected_events"] is not None for entry in signals),
+        "signal_fb": any(entry["expected_fb"] is not None for entry in signals),
         "direct": {_place(entry): entry for entry in summary.get("direct", ())},
         "place": _place,
     }

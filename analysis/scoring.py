@@ -29,6 +29,7 @@ __all__ = (
     "ScoreJob",
     "Scores",
     "choose_features",
+    "interval_name",
     "load_held_out",
     "load_scores",
     "possible_cuts",
@@ -55,6 +56,7 @@ class ScoreJob:
     key: str
     method: MethodConfig
     features: tuple[str, ...]
+    variable: str
     window: Window | None
     mass_range: tuple[float, float]
     folds: int
@@ -107,10 +109,15 @@ def possible_cuts(config: SearchConfig, events: float) -> list[float]:
     return [cut for cut in config.selection.cuts if cut * events >= config.selection.minimum_events]
 
 
+def interval_name(low: float, high: float) -> str:
+    """Name of a mass interval in folders and files: whole GeV where that is enough, six digits where it is not."""
+    fine = low < 1000 or high - low < 20
+    return f"{low:.6g}-{high:.6g}" if fine else f"{low:.0f}-{high:.0f}"
+
+
 def window_name(window: Window) -> str:
-    """Name of a window in folders and files: whole GeV where that is enough, six digits where it is not."""
-    fine = window.low < 1000 or window.high - window.low < 20
-    return f"{window.low:.6g}-{window.high:.6g}" if fine else f"{window.low:.0f}-{window.high:.0f}"
+    """Name of a window in folders and files, see `interval_name`."""
+    return interval_name(window.low, window.high)
 
 
 def uses_labels(method: MethodConfig) -> bool:
@@ -152,13 +159,13 @@ def _require_counts(table: Path) -> None:
         raise InputError(msg)
 
 
-def _require_masses(table: Path, mass_range: tuple[float, float], what: str) -> None:
-    mass = np.asarray(read_table(table, columns=["mjj"])["mjj"])
+def _require_masses(table: Path, variable: str, mass_range: tuple[float, float], what: str) -> None:
+    mass = np.asarray(read_table(table, columns=[variable])[variable])
     if not np.any((mass >= mass_range[0]) & (mass < mass_range[1])):
         lowest, highest = (mass.min(), mass.max()) if len(mass) else (np.nan, np.nan)
         msg = (
             f"no event of the {what} lies between scan.low = {mass_range[0]:g} and scan.high = {mass_range[1]:g} GeV: "
-            f"the {len(mass)} events span {lowest:.0f} to {highest:.0f} GeV"
+            f"the {len(mass)} events span {lowest:.4g} to {highest:.4g} GeV in {variable}"
         )
         raise InputError(msg)
 
@@ -191,10 +198,10 @@ def score_jobs(
     """
     columns = table_columns(table)
     mass_range = (config.scan.low, config.scan.high)
-    _require_masses(table, mass_range, "data")
+    _require_masses(table, config.variable, mass_range, "data")
     _require_counts(table)
     if simulation is not None:
-        _require_masses(simulation.table, mass_range, "simulation")
+        _require_masses(simulation.table, config.variable, mass_range, "simulation")
     jobs = []
     for method in config.methods:
         features = choose_features(method, columns)
@@ -207,7 +214,8 @@ def score_jobs(
             key = digest(events_key, described, config.selection.folds, seed, *simulation_key)
             folder = run.path / "scores" / method.title / name
             folds = config.selection.folds
-            jobs.append(ScoreJob(table, simulated, folder, key, method, features, window, mass_range, folds, seed))
+            made = (method, features, config.variable, window, mass_range, folds, seed)
+            jobs.append(ScoreJob(table, simulated, folder, key, *made))
     return jobs
 
 
@@ -224,16 +232,17 @@ def _sample(job: ScoreJob) -> tuple[npt.NDArray[np.int64], int, Sample]:
 
 def _events(job: ScoreJob, path: Path, optional: tuple[str, ...]) -> tuple[npt.NDArray[np.int64], int, Sample]:
     there = table_columns(path)
-    table = read_table(path, columns=[c for c in (*job.features, "mjj", "weight", *optional) if c in there])
+    table = read_table(path, columns=[c for c in (*job.features, job.variable, "weight", *optional) if c in there])
     if missing := [name for name in job.features if name not in table.fields]:
         msg = f"{job.method.title}: the event table has no {', '.join(missing)}; it has {', '.join(there)}"
         raise InputError(msg)
     arrays = {name: np.asarray(table[name]) for name in table.fields}
-    inside = (arrays["mjj"] >= job.mass_range[0]) & (arrays["mjj"] < job.mass_range[1])
+    mass = arrays[job.variable]
+    inside = (mass >= job.mass_range[0]) & (mass < job.mass_range[1])
     complete = np.all([np.isfinite(arrays[name]) for name in job.features], axis=0)
     rows = np.flatnonzero(inside & complete)
     chosen = {name: values[rows] for name, values in arrays.items()}
-    return rows, int(np.count_nonzero(inside & ~complete)), Sample.from_table(chosen, job.features)
+    return rows, int(np.count_nonzero(inside & ~complete)), Sample.from_table(chosen, job.features, mass=job.variable)
 
 
 def _empty_region(job: ScoreJob, sample: Sample) -> str | None:

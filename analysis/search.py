@@ -24,6 +24,9 @@ from resonaut.analysis.scoring import (
     search_windows,
     uses_labels,
 )
+from resonaut.analysis.signal_config import absolute_corrections
+from resonaut.analysis.signal_limits import SignalStage, signal_stage
+from resonaut.analysis.signals import signal_samples, signal_window
 from resonaut.analysis.spectra import excesses_of, scan_of, selections_of, write_spectra
 from resonaut.analysis.summary import build_summary
 from resonaut.files import atomic_path, write_json
@@ -42,6 +45,7 @@ class _Work:
     simulation: EventStage | None
     scores: list[ScoreJob]
     limits: list[LimitJob]
+    signals: SignalStage
     started: float
 
     def timings(self) -> dict[str, float]:
@@ -50,6 +54,7 @@ class _Work:
             **({} if self.simulation is None else {"simulation": self.simulation.seconds}),
             "training": sum(job.unit.seconds for job in self.scores),
             "limits": sum(job.unit.seconds for job in self.limits),
+            **({"signals": self.signals.seconds} if self.signals.results else {}),
             "total": time.perf_counter() - self.started,
         }
 
@@ -75,6 +80,7 @@ class _Work:
             if uses_labels(method):
                 found.append(f"{method.title} is trained on truth labels: this is a benchmark, not a search")
         found += limit_warnings(self.limits)
+        found += self.signals.warnings
         failed = [e for e in scan.entries if not e.ok]
         if failed:
             found.append(f"{len(failed)} of {len(scan.entries)} fits failed: those entries have no p-value")
@@ -103,9 +109,23 @@ def describe_search(config: SearchConfig, base: Path) -> str:
         f"cuts      none, {cuts} of the events",
         f"fits      {(len(config.selection.cuts) * len(config.methods) + 1) * len(windows)} with {', '.join(functions)}",
         f"limits    {len(limit_cuts(config))} cuts, one mass per window",
+        *_described_signals(config, base),
         f"workers   {config.workers}",
     ]
     return "\n".join(lines)
+
+
+def _described_signals(config: SearchConfig, base: Path) -> list[str]:
+    lines = []
+    for signal in config.signals:
+        window = signal_window(signal.mass, search_windows(config))
+        names = [*signal.make_corrections(base).names, *signal.uncertainties]
+        where = f"in {window}" if window else "in no window: no limit"
+        lines.append(
+            f"signal    {signal.name}, {len(config.resolved_signal(signal, base))} files, {signal.mass:g} GeV, {where}; "
+            f"uncertainties: {', '.join(names) or 'of the number of its events'}"
+        )
+    return lines
 
 
 def run_search(config: SearchConfig, base: Path, out: Path) -> Path:
@@ -141,6 +161,7 @@ def _run(config: SearchConfig, base: Path, run: RunDirectory, started: float) ->
     _write_config(config, base, run)
     events = event_stage(config, base, run)
     simulation = simulation_stage(config, base, run)
+    samples = signal_samples(config, base, run)
     jobs = score_jobs(config, run, events.table, events.key, simulation)
     score_stage(jobs, workers=config.workers)
     selections = selections_of(config, jobs, events.table)
@@ -151,6 +172,7 @@ def _run(config: SearchConfig, base: Path, run: RunDirectory, started: float) ->
     write_direct(run.results, direct)
     limits_todo = limit_jobs(config, run, selections)
     limits = limit_stage(limits_todo, workers=config.workers)
+    signals = signal_stage(config, run, samples, jobs, events.table, selections)
     draw_all(
         config,
         run.plots,
@@ -160,8 +182,9 @@ def _run(config: SearchConfig, base: Path, run: RunDirectory, started: float) ->
         scan=scan,
         limit_jobs=limits_todo,
         limits=limits,
+        signals=signals.results,
     )
-    work = _Work(events, simulation, jobs, limits_todo, started)
+    work = _Work(events, simulation, jobs, limits_todo, signals, started)
     summary = build_summary(
         config,
         events=events.summary,
@@ -169,6 +192,7 @@ def _run(config: SearchConfig, base: Path, run: RunDirectory, started: float) ->
         scan=scan,
         direct=direct,
         limits=limits,
+        signals=signals.to_dicts(config.fb_inverse),
         timings=work.timings(),
         warnings=work.warnings(config, scan),
     )
@@ -181,5 +205,8 @@ def _write_config(config: SearchConfig, base: Path, run: RunDirectory) -> None:
     content = config.model_dump(mode="json")
     content["input"]["files"] = [str(path) for path in config.resolved_files(base)]
     content["input"]["simulation"] = [str(path) for path in config.resolved_simulation(base)]
+    for signal, written in zip(config.signals, content["signals"], strict=True):
+        written["files"] = [str(path) for path in config.resolved_signal(signal, base)]
+        written["corrections"] = absolute_corrections(signal.corrections, base)
     with atomic_path(run.config) as temporary:
         temporary.write_text(yaml.safe_dump(content, sort_keys=False))

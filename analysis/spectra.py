@@ -62,8 +62,9 @@ def selection_name(selection: ScanInput) -> str:
 
 def selections_of(config: SearchConfig, jobs: Sequence[ScoreJob], table: Path) -> list[ScanInput]:
     """Spectra of all methods, windows and cuts; the inclusive one stands once per window, as the cut 1."""
-    columns = read_table(table, columns=["mjj", "weight"])
-    mass, weight = (np.asarray(columns[name], dtype=float) for name in ("mjj", "weight"))
+    names = (config.variable, "weight")
+    columns = read_table(table, columns=list(names))
+    mass, weight = (np.asarray(columns[name], dtype=float) for name in names)
     edges = log_edges(config.scan.low, config.scan.high, config.scan.bins)
     inclusive = make_spectrum(mass, edges, weight)
     windows = search_windows(config)

@@ -76,13 +76,15 @@ def build_summary(
     timings: Mapping[str, float],
     warnings: Iterable[str] = (),
     simulation: Mapping[str, Any] | None = None,
+    signals: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Everything that a reader of a run may want as numbers; NaN becomes null."""
     best = scan.best
-    luminosity = config.limits.luminosity if config.limits else None
+    luminosity = config.fb_inverse
     content = {
         "schema": SCHEMA,
         "config": config.model_dump(mode="json"),
+        "variable": config.variable,
         "versions": versions(),
         "seed": config.seed,
         "events": dict(events),
@@ -93,6 +95,7 @@ def build_summary(
         "best_trials_corrected_p": trials_corrected(best.local_p, len(scan.entries)) if best else None,
         "direct": [entry.to_dict() for entry in direct],
         "limits": [_limit(r, luminosity) for r in limits],
+        "signals": [dict(signal) for signal in signals],
         "timings": dict(timings),
         "uses_labels": any(uses_labels(m) for m in config.methods),
         "warnings": list(warnings),

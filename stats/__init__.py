@@ -8,7 +8,8 @@ Exchange of results
     `write_result`, `read_result` (JSON); `write_hepdata`, `read_hepdata` -> `HepDataTable`, `HepDataColumn`, `hepdata_tables`,
     `covariance_table`
 Background functions
-    `background_function`, `available_functions`, `register_function`, `BackgroundFunction`, `NonLinearFunction`, `DIJET_FAMILY`,
+    `background_function`, `available_functions`, `register_function`, `BackgroundFunction`, `NonLinearFunction`, `Polynomial`,
+    `DIJET_FAMILY`,
     F-test: `choose_function` -> `FunctionChoice`, `f_test`, `f_test_toys` -> `FTestToys`; spurious signal:
     `choose_by_spurious_signal` -> `SpuriousRanking`, `spurious_signal` -> `SpuriousSignal`; injected signals:
     `signal_injection` -> `SignalInjection`; the function as a nuisance: `profile_envelope` -> `Envelope`,
@@ -69,6 +70,7 @@ from resonaut.stats.functions import (
     DIJET_FAMILY,
     BackgroundFunction,
     NonLinearFunction,
+    Polynomial,
     available_functions,
     background_function,
     register_function,
@@ -152,6 +154,7 @@ __all__ = (
     "MassLimit",
     "MorphedShapes",
     "NonLinearFunction",
+    "Polynomial",
     "ScanEntry",
     "ScanInput",
     "ScanResult",

@@ -17,10 +17,23 @@ import numpy.typing as npt
 
 from resonaut.errors import InputError
 
-__all__ = ("Window", "log_edges", "sliding_windows")
+__all__ = ("Window", "interval_text", "log_edges", "sliding_windows")
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+
+
+def interval_text(low: float, high: float) -> str:
+    """A mass interval for people, GeV without the unit: to a tenth of its width, whole numbers at most.
+
+    Examples
+    --------
+    >>> interval_text(3371.43, 3661.02), interval_text(9.0, 10.6)
+    ('3371-3661', '9.0-10.6')
+    """
+    width = high - low
+    digits = max(0, 1 - math.floor(math.log10(width))) if width > 0 else 3
+    return f"{low:.{digits}f}-{high:.{digits}f}"
 
 
 def log_edges(low: float, high: float, bins: int) -> FloatArray:
@@ -97,7 +110,7 @@ class Window:
             raise InputError(msg)
 
     def __str__(self) -> str:
-        return f"{self.low:.0f}-{self.high:.0f} GeV"
+        return f"{interval_text(self.low, self.high)} GeV"
 
     @property
     def centre(self) -> float:

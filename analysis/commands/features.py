@@ -3,45 +3,179 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from resonaut.errors import ConfigError, unknown_name
+
 __all__ = ("features",)
+
+_EXECUTORS = ("iterative", "futures", "dask", "slurm", "htcondor", "parsl", "taskvine")
 
 
 @click.command(short_help="Event files -> event table (Parquet).")
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
+@click.argument("files", nargs=-1, required=True)
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Event table to write (.parquet)."
 )
-@click.option("--radius", type=float, default=1.0, show_default=True, help="Jet radius where jets are clustered.")
-@click.option("--executor", type=click.Choice(["iterative", "futures", "dask"]), default="iterative", show_default=True)
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--columns", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Column map of flat ntuples (YAML)."
+)
+@click.option("--resonance", help="What is resonant: dijet, dimuon, diphoton, jet-lepton, ...  [default: dijet]")
+@click.option("--event-features", help="Features of whole events, such as ht,met,sphericity.")
+@click.option(
+    "--config", "config", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="YAML with resonance, jets, event_features, cuts, as in a search's input (or a whole search).",
+)  # fmt: skip
+@click.option(
+    "--jets", metavar="NAME", help="Collection of large-R jets such as FatJet or Jet, or 'cluster'.  [default: auto]"
+)
+@click.option("--radius", type=float, help="Jet radius where jets are clustered.  [default: 1.0]")
+@click.option("--executor", type=click.Choice(_EXECUTORS), default="iterative", show_default=True)
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes, or batch jobs.")
 @click.option("--scheduler", help="Address of a dask scheduler, tcp://...")
-@click.option("--chunksize", type=click.IntRange(1), default=20_000, show_default=True, help="Events per unit of work.")
+@click.option("-E", "--executor-option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the executor.")
+@click.option("--chunksize", type=click.IntRange(1), help="Most events per unit of work.  [default: 20000]")
+@click.option("--memory-limit", metavar="SIZE", help="Of all processes together, such as 4GB: sizes the chunks.")
+@click.option("--retries", type=click.IntRange(0), default=3, show_default=True, help="When a connection broke.")
 @click.option("--skip-bad-files", is_flag=True, help="Skip, count and report files that cannot be read.")
-def features(files: tuple[str, ...], out: Path, skip_bad_files: bool, radius: float, **executor: Any) -> None:
-    """Make an event table (Parquet) from event FILES.
+@click.option(
+    "--duplicates", type=click.Choice(["error", "drop", "keep"]), default="error", show_default=True,
+    help="Events whose run, luminosity block and number another one has.",
+)  # fmt: skip
+@click.option("--metrics", type=click.Path(dir_okay=False, path_type=Path), help="JSON of what each chunk cost.")
+def features(
+    files: tuple[str, ...],
+    out: Path,
+    columns: Path | None,
+    resonance: str | None,
+    event_features: str | None,
+    config: Path | None,
+    jets: str | None,
+    radius: float | None,
+    skip_bad_files: bool,
+    duplicates: str,
+    metrics: Path | None,
+    options: tuple[str, ...],
+    **executor: Any,
+) -> None:
+    """Make an event table (Parquet) from event FILES: paths, globs, @lists, filesets (.json), root:// and https:// URLs.
 
-    Jets are clustered from particles (anti-kT) or taken from the file; the columns are documented in docs/processors.md.
-    Finished chunks are kept beside the table until it is complete, so that an interrupted job continues.
+    The resonant variable is the mass of two large-R jets, clustered from particles (anti-kT) or taken from the file, or that of
+    the objects of another --resonance; the columns are documented in docs/processors.md and docs/features.md.
+    Finished chunks are kept beside the table until it is complete, so that an interrupted job continues when it is started
+    again. The exit code is 1 if the table is not complete. Executors, clusters, memory: docs/running.md.
     """
-    from resonaut.analysis.config import ExecutorConfig
     from resonaut.analysis.events import make_table
+    from resonaut.processors import fileset_of, named_files
 
-    settings = ExecutorConfig(name=executor.pop("executor"), **executor)
+    settings = _settings({"name": executor.pop("executor"), **executor, **_pairs(options)})
+    of_jets = {key: value for key, value in {"collection": jets, "radius": radius}.items() if value is not None}
+    processor = _processor(config, resonance, event_features, of_jets)
     out = out.absolute()
     cache = out.with_name(f".{out.name}.chunks")
     on_bad_file = "skip" if skip_bad_files else "raise"
-    paths = [Path(f).resolve() for f in files]
-    books = make_table(paths, out, {"radius": radius}, {}, settings, on_bad_file=on_bad_file, cache=cache)
+    fileset = fileset_of(named_files(files), None if columns is None else _column_map(columns))
+    try:
+        books = make_table(
+            fileset, out, processor, settings,
+            on_bad_file=on_bad_file, cache=cache, duplicates=duplicates, metrics=metrics,
+        )  # fmt: skip
+    except KeyboardInterrupt as error:
+        click.secho("\n".join(getattr(error, "__notes__", ["interrupted"])), fg="yellow", err=True)
+        sys.exit(130)
     if books["complete"]:
         shutil.rmtree(cache, ignore_errors=True)
-    click.echo(f"{books['read']} events read, {books['used']} used, {books['skipped']} skipped, {books['lost']} lost")
+    doubled = f", {books['duplicates']} left out as duplicates" if books["duplicates"] else ""
+    counts = f"{books['read']} events read, {books['used']} used, {books['skipped']} skipped, {books['lost']} lost"
+    click.echo(counts + doubled)
+    for layout, chosen in books["jets"].items():
+        click.echo(f"  jets of {layout.partition(':')[0]}: {chosen}")
     for name, count in books["cutflow"].items():
         click.echo(f"  {name:<24} {count}")
-    for path, reason in books["files_failed"].items():
-        click.secho(f"INCOMPLETE: {path} was skipped: {reason}", fg="yellow", err=True)
     click.echo(f"table: {out}")
+    for path, reason in books["files_failed"].items():
+        click.secho(f"INCOMPLETE: {path} was skipped: {reason}", fg="red", err=True)
+    if not books["complete"]:
+        sys.exit(1)
+
+
+def _processor(config: Path | None, resonance: str | None, event_features: str | None, jets: dict[str, Any]) -> Any:
+    """What makes the table: the options of a file, over which those of the command line go."""
+    from resonaut.processors import make_processor
+
+    given = {} if config is None else _yaml(config)
+    given = given.get("input", given) if isinstance(given, dict) else given
+    known = ("resonance", "jets", "event_features", "cuts")
+    if not isinstance(given, dict):
+        msg = f"{config}: expected the keys {', '.join(known)}, got {type(given).__name__}"
+        raise ConfigError(msg)
+    others = (
+        "files",
+        "simulation",
+        "executor",
+        "on_bad_file",
+        "duplicates",
+        "columns",
+    )  # a search's: said elsewhere here
+    for key in given:
+        if key not in (*known, *others):
+            raise ConfigError(unknown_name(f"key in {config}", str(key), known))
+    options = {key: given[key] for key in known if key in given}
+    if resonance is not None:
+        options["resonance"] = resonance
+    if event_features is not None:
+        options["event_features"] = tuple(name.strip() for name in event_features.split(",") if name.strip())
+    if jets:
+        options["jets"] = {**options.get("jets", {}), **jets}
+    return make_processor(**options)
+
+
+def _yaml(path: Path) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        msg = f"{path}: cannot be read as YAML ({error})"
+        raise ConfigError(msg) from None
+
+
+def _column_map(path: Path) -> Any:
+    """The column map of a YAML file."""
+    from resonaut.processors import ColumnMap
+
+    content = _yaml(path)
+    if not isinstance(content, dict):
+        msg = f"{path}: expected keys columns, tree and unit, got {type(content).__name__}"
+        raise ConfigError(msg)
+    return ColumnMap.from_dict(content)
+
+
+def _pairs(options: tuple[str, ...]) -> dict[str, Any]:
+    """KEY=VALUE as YAML reads the values: numbers are numbers, [a, b] is a list."""
+    import yaml
+
+    found = {}
+    for text in options:
+        key, sign, value = text.partition("=")
+        if not sign:
+            msg = f"executor option is {text!r}, expected KEY=VALUE"
+            raise click.BadParameter(msg)
+        found[key.strip()] = yaml.safe_load(value)
+    return found
+
+
+def _settings(given: dict[str, Any]) -> Any:
+    from pydantic import ValidationError
+
+    from resonaut.analysis.config import ExecutorConfig
+
+    try:
+        return ExecutorConfig(**given)
+    except ValidationError as error:
+        msg = "; ".join(str(item["msg"]).removeprefix("Value error, ") for item in error.errors())
+        raise ConfigError(msg) from None

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from resonaut.analysis.plots.pvalues import draw_scan, draw_significance_scan
     from resonaut.analysis.plots.results import draw_result
     from resonaut.analysis.plots.sic import draw_sic
+    from resonaut.analysis.plots.signals import with_signals
     from resonaut.analysis.plots.sliding import draw_sliding, draw_sliding_scan
     from resonaut.analysis.plots.spectra import draw_spectra
     from resonaut.analysis.plots.toys import draw_toy_study
@@ -33,6 +34,7 @@ __all__ = (
     "draw_spurious",
     "draw_toy_study",
     "save_figure",
+    "with_signals",
 )
 
 _HOMES = {
@@ -51,6 +53,7 @@ _HOMES = {
     "draw_spurious": "choice",
     "draw_toy_study": "toys",
     "save_figure": "canvas",
+    "with_signals": "signals",
 }
 
 

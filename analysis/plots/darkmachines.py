@@ -77,7 +77,9 @@ def _improvements(results: Results) -> Drawn:
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(14, 0.32 * max(len(names), len(published)) + 1.6), sharex=True, gridspec_kw={"wspace": 0.75}
     )
-    left.boxplot([np.maximum(found[name], _LOWEST) for name in names], orientation="horizontal", whis=(0, 100), widths=0.6)
+    left.boxplot(
+        [np.maximum(found[name], _LOWEST) for name in names], orientation="horizontal", whis=(0, 100), widths=0.6
+    )
     left.set_yticks(range(1, len(names) + 1), names, fontsize=9)
     order = list(published)[::-1]
     for place, name in enumerate(order, start=1):

@@ -93,9 +93,7 @@ def draw_spectra(
         main.set_yscale("log")
         main.set_ylim(0.3, max(top, 1.0) * 60)
         main.set_ylabel("Events / bin")
-        main.legend(
-            title=f"{method}, {window.low:.0f}-{window.high:.0f} GeV", ncols=2, loc="upper right", title_fontsize=11
-        )
+        main.legend(title=f"{method}, {window}", ncols=2, loc="upper right", title_fontsize=11)
         label_experiment(main, title)
         rows[len(rows) // 2 + 1 if len(rows) > 2 else -1].set_ylabel("Pull")
         rows[-1].set_xlabel(x_label)

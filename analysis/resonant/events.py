@@ -18,7 +18,7 @@ from resonaut.errors import InputError, unknown_name
 from resonaut.files import digest, file_digest, write_json
 from resonaut.models import Sample
 from resonaut.models.sample import FloatArray, IndexArray
-from resonaut.processors import is_table, read_table, table_columns
+from resonaut.processors import DijetProcessor, is_table, read_table, table_columns
 
 __all__ = ("Division", "Events", "divide", "event_tables", "find_files", "joined", "load_events", "only")
 
@@ -105,7 +105,12 @@ def event_tables(files: dict[str, Path], cache: Path) -> dict[str, Path]:
         def work(folder: Path, path: Path = path) -> None:
             executor = ExecutorConfig(chunksize=100_000)
             books = make_table(
-                [path], folder / "events.parquet", {}, {}, executor, on_bad_file="raise", cache=folder / "chunks"
+                [path],
+                folder / "events.parquet",
+                DijetProcessor(),
+                executor,
+                on_bad_file="raise",
+                cache=folder / "chunks",
             )
             write_json(folder / "books.json", books)
 

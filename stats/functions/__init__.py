@@ -10,6 +10,8 @@
     Functions of searches with photons; inverse powers (not log-linear).
 `sums`
     Sums of power laws; the straight line (not log-linear).
+`polynomials`
+    Polynomials of any degree in a range (not log-linear, in no registry until they are given one).
 
 A function of one's own is a `BackgroundFunction` (log-linear) or a subclass of `NonLinearFunction`, given to
 `register_function`.
@@ -27,12 +29,14 @@ from resonaut.stats.functions.base import (
     register_function,
 )
 from resonaut.stats.functions.dijet import DIJET_FAMILY
+from resonaut.stats.functions.polynomials import Polynomial
 
 __all__ = (
     "DEFAULT_SQRTS",
     "DIJET_FAMILY",
     "BackgroundFunction",
     "NonLinearFunction",
+    "Polynomial",
     "available_functions",
     "background_function",
     "register_function",

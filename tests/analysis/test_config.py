@@ -34,7 +34,7 @@ def test_a_minimal_config_is_enough() -> None:
         ({"methods": [{"name": "cwola-trees"}, {"name": "cwola-trees"}]}, r"distinct labels"),
         ({"methods": [{"name": "cwola-tree"}]}, r"did you mean 'cwola-trees'"),
         ({"input": {"files": ["a.h5"], "jets": {"radus": 1.0}}}, r"did you mean 'radius'"),
-        ({"input": {"files": ["a.h5"], "cuts": {"pt": 1.0}}}, r"unknown key in input.cuts 'pt'"),
+        ({"input": {"files": ["a.h5"], "cuts": {"pt": 1.0}}}, r"input.cuts: .*unknown cut with a number alone 'pt'"),
         ({"fit": {"function": "dijet44"}}, r"did you mean 'dijet4'"),
         ({"fit": {"sqrts": 5000}}, r"scan.high = 5200 GeV must lie below"),
         ({"limits": {"cuts": [0.05]}}, r"not among selection.cuts"),
@@ -48,7 +48,7 @@ def test_a_minimal_config_is_enough() -> None:
             {"methods": [{"name": "cwola-trees", "label": "m.a"}, {"name": "cwola-trees", "label": "m-a"}]},
             r"distinct labels",
         ),
-        ({"input": {"files": ["a.h5"], "jets": {"radius": "big"}}}, r"input.jets has a value that cannot be used"),
+        ({"input": {"files": ["a.h5"], "jets": {"radius": "big"}}}, r"input.jets: .*has a value that cannot be used"),
         ({"input": {"files": ["a.h5"], "executor": {"scheduler": "tcp://a:1"}}}, r"needs the dask executor"),
     ],
 )

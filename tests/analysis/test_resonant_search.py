@@ -276,7 +276,7 @@ def test_a_worker_takes_its_share_of_threads_and_the_log_level(monkeypatch: pyte
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)
     try:
-        parallel._start_worker(threads, logging.INFO)
+        parallel._share_the_machine(threads, logging.INFO)
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(threads)
