@@ -66,6 +66,7 @@ def exportable() -> tuple[str, ...]:
 
     Examples
     --------
+    >>> from resonaut.models.export import exportable
     >>> "cwola-nn" in exportable(), "flow" in exportable()
     (True, False)
     """
