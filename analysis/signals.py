@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from coffea.processor import accumulate
 
 from resonaut import __version__
 from resonaut.analysis.config import SearchConfig, SignalConfig
@@ -17,13 +18,16 @@ from resonaut.analysis.rundir import RunDirectory
 from resonaut.analysis.signal_tables import read_signal_tables
 from resonaut.errors import InputError
 from resonaut.files import digest, read_json, write_json
-from resonaut.processors import Corrections, is_table, run_processor, write_table
+from resonaut.processors import Corrections, run_processor, write_table
 from resonaut.processors.running.fingerprint import content_digest
+from resonaut.processors.sources.paths import NamedFile, fileset_of, named_files
+from resonaut.processors.sources.tables import EventTable
 from resonaut.stats import Window
 
 __all__ = ("SignalSample", "signal_samples", "signal_window")
 
 Floats = npt.NDArray[np.float64]
+BOOKS = ("cutflow", "cutflow_weighted", "variations", "sum_of_weights")
 
 
 @dataclass(frozen=True)
@@ -98,32 +102,40 @@ def signal_samples(config: SearchConfig, base: Path, run: RunDirectory) -> list[
     ConfigError
         If corrections make no sense.
     """
-    made = [(signal, signal.make_corrections(base), config.resolved_signal(signal, base)) for signal in config.signals]
-    data = {
-        content_digest(str(path)): path for path in (*config.resolved_files(base), *config.resolved_simulation(base))
-    }
+    made = [
+        (signal, signal.make_corrections(base), _named(config.resolved_signal(signal, base)))
+        for signal in config.signals
+    ]
+    read = _named((*config.resolved_files(base), *config.resolved_simulation(base))) if made else ()
+    data = {content_digest(file.path): file.path for file in read}
     for signal, _, files in made:  # all of them, before the first is processed
-        for path in files:
-            if same := data.get(content_digest(str(path))):
+        for file in files:
+            if same := data.get(content_digest(file.path)):
                 msg = (
-                    f"{path} of the signal {signal.name} holds the same bytes as {same}, which the search reads as data"
+                    f"{file.path} of the signal {signal.name} holds the same bytes as {same}, which the search reads as "
+                    "data or simulation"
                 )
                 raise InputError(msg)
     return [_sample(config, run, signal, corrections, files) for signal, corrections, files in made]
 
 
+def _named(paths: Sequence[Path]) -> tuple[NamedFile, ...]:
+    """The event files themselves, where a path is that of a list or a fileset."""
+    return named_files([str(path) for path in paths])
+
+
 def _sample(
-    config: SearchConfig, run: RunDirectory, signal: SignalConfig, corrections: Corrections, files: Sequence[Path]
+    config: SearchConfig, run: RunDirectory, signal: SignalConfig, corrections: Corrections, files: Sequence[NamedFile]
 ) -> SignalSample:
     given = config.input
-    content = [(path.name, content_digest(str(path))) for path in files]
+    content = [(Path(file.path).name, content_digest(file.path), file.tree, dict(file.metadata)) for file in files]
     how = (given.processor().config, config.variable, given.on_bad_file, given.duplicates)
     key = digest(content, *how, corrections.config, __version__)
     unit = run.unit(f"signals/{signal.name}/events", key)
     cache = run.path / f"cache-signal-{signal.name}"
 
     def work(folder: Path) -> None:
-        tables = [path for path in files if is_table(path)]
+        tables = [Path(file.path) for file in files if EventTable().recognises(file.path)]
         if tables and len(tables) < len(files):
             msg = f"signal {signal.name} mixes event files and event tables: give one kind, or make them two signals"
             raise InputError(msg)
@@ -157,20 +169,20 @@ def _from_tables(paths: Sequence[Path], out: Path, config: SearchConfig, correct
 
 
 def _from_events(
-    files: Sequence[Path], out: Path, config: SearchConfig, corrections: Corrections, cache: Path
+    files: Sequence[NamedFile], out: Path, config: SearchConfig, corrections: Corrections, cache: Path
 ) -> dict[str, Any]:
     given, executor = config.input, config.input.executor
     result = run_processor(
-        {"signal": {"files": [str(path) for path in files]}}, given.processor(corrections),
+        fileset_of(files), given.processor(corrections),
         executor=executor.name, workers=executor.workers, scheduler=executor.scheduler, options=executor.options,
         chunksize=executor.chunks, memory_limit=executor.memory_limit, retries=executor.retries, cache_dir=cache,
         on_bad_file=given.on_bad_file, duplicates=given.duplicates, table=out, progress=True,
     )  # fmt: skip
-    ledger, output = result.ledger, result.output.get("signal", {})
+    ledger = result.ledger
+    # several datasets of a fileset are one signal: counts and sums add up
+    output = accumulate([{k: part[k] for k in BOOKS if k in part} for part in result.output.values()]) or {}
     if not result.rows:
-        msg = (
-            f"no event of {', '.join(p.name for p in files)} is left of {ledger.read} read: {output.get('cutflow', {})}"
-        )
+        msg = f"no event of {', '.join(Path(file.path).name for file in files)} is left of {ledger.read} read: {output.get('cutflow', {})}"
         raise InputError(msg)
     return {
         "read": ledger.read,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import awkward as ak
 import hist
 import numpy as np
 import numpy.typing as npt
@@ -118,6 +119,8 @@ class TableProcessor(ProcessorABC):  # type: ignore[misc] # coffea is untyped
         flow.note("all")
         for reason, bad in (undefined or {}).items():
             flow.skip(reason, bad)
+        if "bad" in events.fields:  # files of lines say so of each
+            flow.skip("line cannot be read", ak.to_numpy(events["bad"]) != 0)
         flow.skip("weight not finite", ~np.isfinite(weight))
         for reason, bad in features.broken.items():
             flow.skip(reason, bad)

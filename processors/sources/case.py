@@ -84,8 +84,9 @@ class CaseDijets(_DijetFile):
 
     j1 is the heavier jet. The file has no other mass than the soft-drop mass, and its Mjj is made of it: so are
     `FatJet.mass` and `FatJet.msoftdrop` here. The third jet has no substructure. `label` is 1 for signals and 0 for
-    backgrounds. `PFCand` holds the constituents of both jets, `PFCand.jet` says whose (0 or 1); the file keeps at most 100, in
-    half precision, so that the stored `tau1` ... are the better ones.
+    backgrounds. `event` is rounded, as single precision leaves it in the file. `PFCand` holds the constituents of both jets,
+    `PFCand.jet` says whose (0 or 1); the file keeps at most 100, in half precision, so that the stored `tau1` ... are the
+    better ones.
     """
 
     name = "case"
@@ -208,8 +209,11 @@ def _require_names_that_fit(path: str, named: Mapping[str, Floats]) -> None:
 def _relative(path: str, parts: Floats, eta: Floats, phi: Floats) -> dict[str, Any]:
     """`PFCand` from constituents (events, 2, n, 3) around the axes (events, 2)."""
     real = parts[..., 2] > 0
-    if real.any() and np.hypot(parts[..., 0], parts[..., 1])[real].max() > WIDEST:
-        msg = f"{path}: constituents are up to {np.hypot(parts[..., 0], parts[..., 1])[real].max():.2f} from their jet's axis, expected relative eta and phi"
+    farthest = np.hypot(parts[..., 0], parts[..., 1])[real].max(initial=0.0)
+    if farthest > WIDEST:
+        msg = (
+            f"{path}: constituents are up to {farthest:.2f} from their jet's axis, expected eta and phi relative to it"
+        )
         raise InputError(msg)
     counts = real.sum(axis=(1, 2))
     jet = np.broadcast_to(np.arange(2, dtype=np.int8)[None, :, None], real.shape)

@@ -316,6 +316,34 @@ def test_mistakes_in_a_signal_are_named(changes: dict[str, Any], message: str) -
         parse_config(config_of(signals=[{**config_of()["signals"][0], **changes}]))
 
 
+def test_the_config_of_a_run_runs_again_from_anywhere(folder: Path, tmp_path: Path) -> None:
+    from resonaut.analysis.config import load_config
+
+    again = load_config(folder / "run" / "config.yaml")
+    assert "Zprime3500, 1 files" in describe_search(again, tmp_path)
+
+
+def test_lists_and_filesets_of_files_are_followed(folder: Path, tmp_path: Path) -> None:
+    """Two datasets with weights, as for two masses of generated samples: they add up to one signal."""
+    from resonaut.analysis.rundir import RunDirectory
+    from resonaut.analysis.signals import signal_samples
+
+    (tmp_path / "list.txt").write_text(f"{folder / 'signal.h5'}\n")
+    rng = np.random.default_rng(8)
+    write_events(tmp_path / "more.h5", rng.normal(3500, 100, 1000), rng.uniform(0.1, 0.3, 1000), rng)
+    fileset = {
+        "one": {"files": [str(folder / "signal.h5")]},
+        "two": {"files": [str(tmp_path / "more.h5")], "metadata": {"weight": 3.0}},
+    }
+    (tmp_path / "signal.json").write_text(json.dumps(fileset))
+    first = {**config_of()["signals"][0], "generated": None}
+    signals = [{**first, "name": "list", "files": [str(tmp_path / "list.txt")]}]
+    signals += [{**first, "name": "set", "files": [str(tmp_path / "signal.json")]}]
+    listed, both = signal_samples(parse_config(config_of(signals=signals)), folder, RunDirectory(tmp_path / "run"))
+    assert (listed.generated, both.generated) == (4000, 7000)
+    assert set(np.round(np.asarray(read_table(both.table).weight), 6)) == {0.9, 2.7}
+
+
 def test_the_data_cannot_be_the_signal(folder: Path, tmp_path: Path) -> None:
     signal = {**config_of()["signals"][0], "files": ["data.h5"]}
     with pytest.raises(InputError, match="which the search reads as data"):

@@ -384,6 +384,7 @@ def test_archives_are_unpacked(zenodo: Zenodo, tmp_path: Path, name: str, data: 
         ("bad.tar.gz", tarred(INSIDE)[:60]),
         ("bad.csv", b"1"),
     ],
+    ids=range(8),
 )
 def test_archives_that_would_escape_or_are_broken(tmp_path: Path, name: str, data: bytes) -> None:
     folder = tmp_path / "inner"

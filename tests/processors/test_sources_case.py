@@ -196,3 +196,12 @@ def test_names_in_another_order_than_the_features_are_found(tmp_path: Path) -> N
     write_features(tmp_path / "swapped.h5", dijets(), names)
     with pytest.raises(InputError, match="j1E is not the energy"):
         source("case-features").read(str(tmp_path / "swapped.h5"), 0, 5)
+
+
+def test_constituents_that_are_not_relative_are_refused(tmp_path: Path) -> None:
+    write_features(tmp_path / "absolute.h5", dijets())
+    with h5py.File(tmp_path / "absolute.h5", "a") as file:
+        file["jetConstituentsList"][:, 1, 0, 0:2] = [2.0, 1.0]
+        file["jetConstituentsList"][:, 1, 0, 2] = 5.0
+    with pytest.raises(InputError, match=r"up to 2.24 from their jet's axis, expected eta and phi relative"):
+        source("case-features").read(str(tmp_path / "absolute.h5"), 0, 5)
