@@ -268,7 +268,7 @@ def test_other_atlas_files_are_not_taken_for_physlite(tmp_path: Path) -> None:
     with uproot.recreate(tmp_path / "truth.root") as file:
         file["CollectionTree"] = {"TruthEventsAuxDyn.weights": np.ones(3)}
     assert not source("physlite").recognises(str(tmp_path / "truth.root"))
-    with pytest.raises(InputError, match="no source knows this layout .ROOT with the trees CollectionTree"):
+    with pytest.raises(InputError, match=r"no source knows this layout .ROOT with the trees CollectionTree"):
         recognise(str(tmp_path / "truth.root"))
 
 
