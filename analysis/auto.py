@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import hist
 import numpy as np
 import numpy.typing as npt
 
-from resonaut.analysis.config import InputConfig, ScanConfig, SearchConfig
+from resonaut.analysis.config import ScanConfig, SearchConfig, parse_config
 from resonaut.analysis.events import event_stage
 from resonaut.analysis.rundir import RunDirectory
 from resonaut.errors import InputError
@@ -76,7 +77,7 @@ def find_mass_range(mass: npt.NDArray[np.float64], *, function: str = "dijet4", 
             low_bin = min(first + _MARGIN, len(edges) - 15)
             return ScanConfig(low=float(edges[low_bin]), high=float(edges[-1]), bins=len(edges) - 1 - low_bin)
     msg = (
-        f"no range above the peak of the spectrum ({edges[start]:.0f} GeV) is described by {function}: "
+        f"no range above the peak of the spectrum ({edges[start]:.4g} GeV) is described by {function}: "
         "write a config with your own range and function (resonaut run)"
     )
     raise InputError(msg)
@@ -91,17 +92,37 @@ def hunt_config(
     workers: int,
     resonance: str | None = None,
     variable: str | None = None,
+    features: tuple[str, ...] = (),
 ) -> SearchConfig:
-    """Config of the default search on `files`; processes the events, which `run_search` then finds done."""
+    """Config of the default search on `files`; processes the events, which `run_search` then finds done.
+
+    Parameters
+    ----------
+    resonance
+        Name of one of `RESONANCES`; two large-R jets by default.
+    variable
+        Column with the resonant variable, GeV; that of the resonance by default.
+    features
+        Columns that the method learns from; its own defaults, which are of dijets, where there are none.
+
+    Raises
+    ------
+    ConfigError
+        If the resonance is not known, or the mass is among the features.
+    InputError
+        If the files cannot be used, or no mass range is found.
+    """
     absolute = tuple(str(Path(f).resolve()) for f in files)
-    given = InputConfig(files=absolute, resonance=resonance)
-    draft = SearchConfig(
-        name=name, seed=seed, input=given, scan=ScanConfig(low=1, high=2, variable=variable), workers=workers
-    )
+    content: dict[str, Any] = {"name": name, "seed": seed, "workers": workers}
+    content["input"] = {"files": absolute, "resonance": resonance}
+    content["scan"] = {"low": 1, "high": 2, "variable": variable}
+    if features:
+        content["methods"] = [{"name": "cwola-trees", "features": features}]
+    draft = parse_config(content, "the search of these options")
     run = RunDirectory(out.absolute())
     with run.lock():
         stage = event_stage(draft, Path(os.sep), run)
     mass = np.asarray(read_table(stage.table, columns=[draft.variable])[draft.variable], dtype=float)
     scan = find_mass_range(mass).model_copy(update={"variable": variable})
-    logger.info("mass range %.0f-%.0f GeV in %d bins", scan.low, scan.high, scan.bins)
+    logger.info("mass range %.4g-%.4g GeV in %d bins", scan.low, scan.high, scan.bins)
     return draft.model_copy(update={"scan": scan})

@@ -132,8 +132,15 @@ def run(config: Path, out: Path | None, workers: int | None, seed: int | None, d
 @click.option("--workers", type=click.IntRange(1), default=_CORES, show_default=True, help="Processes.")
 @click.option("--resonance", help="What is resonant: dijet, dimuon, diphoton, jet-lepton, ...  [default: dijet]")
 @click.option("--variable", help="Column with the resonant variable, GeV.  [default: that of the resonance, mjj]")
+@click.option("--features", help="Columns to learn from: pt_mumu,y_mumu,cos_theta_cs.  [default: those of dijets]")
 def hunt(
-    files: tuple[str, ...], out: Path, seed: int, workers: int, resonance: str | None, variable: str | None
+    files: tuple[str, ...],
+    out: Path,
+    seed: int,
+    workers: int,
+    resonance: str | None,
+    variable: str | None,
+    features: str | None,
 ) -> None:
     """The default search on your own FILES, with no config.
 
@@ -145,7 +152,9 @@ def hunt(
     from resonaut.analysis.auto import hunt_config
     from resonaut.analysis.search import run_search
 
-    config = hunt_config(files, out, name=out.name, seed=seed, workers=workers, resonance=resonance, variable=variable)
+    named = tuple(name.strip() for name in (features or "").split(",") if name.strip())
+    choice: dict[str, Any] = {"resonance": resonance, "variable": variable, "features": named}
+    config = hunt_config(files, out, name=out.name, seed=seed, workers=workers, **choice)
     _tell(run_search(config, Path("/"), out))
 
 

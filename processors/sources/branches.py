@@ -78,7 +78,7 @@ class TreeBranches:
     def __init__(self, path: str, *trees: str) -> None:
         self.path = path
         self._tree = find_tree(path, *trees)
-        self._ntuple = is_ntuple(self._tree)
+        self.is_ntuple = is_ntuple(self._tree)
         self._keys = names_of(self._tree)
         self.names = frozenset(self._keys)
         self.entries = int(self._tree.num_entries)
@@ -86,7 +86,7 @@ class TreeBranches:
     def empty(self, name: str) -> Any:
         """An array of no rows with the type of a branch."""
         branch = self._tree[self._keys[name]]
-        if not self._ntuple:
+        if not self.is_ntuple:
             form = branch.interpretation.awkward_form(None)
         else:
             form = simple_form(branch.typename) or branch.to_akform()[0].contents[0]

@@ -19,7 +19,7 @@ from resonaut.errors import InputError, ResonautError
 from resonaut.processors.events.schema import ParticleSchema, events_from_columns
 from resonaut.processors.sources.branches import Rows, tree_branches
 from resonaut.processors.sources.remote import remote_options
-from resonaut.processors.sources.root_files import TREE, is_ntuple, is_root, names_of, open_tree, trees_of, unreadable
+from resonaut.processors.sources.root_files import TREE, is_root, trees_of, unreadable
 
 __all__ = ("NanoAOD", "PFNano", "ParticleTree", "is_root", "write_particle_tree")
 
@@ -36,21 +36,17 @@ class _Trees:
         """True if the file is ROOT and its tree `Events` has the branches of this layout."""
         if not is_root(path) or TREE not in trees_of(path):
             return False
-        with open_tree(path, None) as tree:
-            return self._takes({name.rsplit(".", 1)[-1] for name in names_of(tree)})
+        return self._takes({name.rsplit(".", 1)[-1] for name in tree_branches(path, TREE).names})
 
     def n_events(self, path: str, tree: str | None = None) -> int:
         """Number of entries of the tree."""
-        with open_tree(path, tree) as opened:
-            return int(opened.num_entries)
+        return tree_branches(path, tree or TREE).entries
 
     def read(
         self, path: str, start: int, stop: int, *, tree: str | None = None, metadata: Mapping[str, Any] | None = None
     ) -> Any:
         """Entries start..stop as virtual NanoEvents."""
-        with open_tree(path, tree) as opened:
-            ntuple = is_ntuple(opened)
-        if ntuple:
+        if tree_branches(path, tree or TREE).is_ntuple:
             return _of_ntuple(path, tree or TREE, start, stop, metadata)
         try:
             with warnings.catch_warnings():

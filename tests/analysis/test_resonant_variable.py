@@ -184,10 +184,20 @@ def test_hunt_in_a_column_of_ones_own(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     mass = 2500.0 * (1 - rng.random(40_000)) ** (-1 / 6)
     write_table(tmp_path / "own.parquet", {"m_jl": mass, "a": rng.normal(size=40_000), "b": rng.normal(size=40_000)})
+    own = str(tmp_path / "own.parquet")
     with pytest.raises(InputError, match="needs a column mjj"):
         hunt_config((str(tmp_path / "own.parquet"),), tmp_path / "a", name="a", seed=1, workers=1)
     made = hunt_config((str(tmp_path / "own.parquet"),), tmp_path / "b", name="b", seed=1, workers=1, variable="m_jl")
     assert made.variable == "m_jl"
+    assert made.methods[0].features == "auto"
+    named = hunt_config((own,), tmp_path / "b", name="b", seed=1, workers=1, variable="m_jl", features=("a", "b"))
+    assert named.methods[0].features == ("a", "b")
+    for wrong, expected in (
+        ({"resonance": "dimuons"}, "did you mean 'dimuon'"),
+        ({"variable": "m_jl", "features": ("a", "m_jl")}, "m_jl cannot be a feature"),
+    ):
+        with pytest.raises(ConfigError, match=expected):
+            hunt_config((own,), tmp_path / "c", name="c", seed=1, workers=1, **wrong)
     assert 2500 < made.scan.low < made.scan.high
 
 
