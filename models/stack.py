@@ -31,7 +31,7 @@ _ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "linear": lambda x: x,
 }
 _EVALUATION_BYTES = {"cpu": 3e6, "cuda": 1e9}  # of outputs at once: what a CPU's cache holds, what fills a GPU
-_BATCH_NORM_EPS, _BATCH_NORM_MOMENTUM = 1e-5, 0.1
+BATCH_NORM_EPS, _BATCH_NORM_MOMENTUM = 1e-5, 0.1
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ class StackedMLP(StackGroup):
                 mean.lerp_(centre, _BATCH_NORM_MOMENTUM)
                 variance.lerp_(spread * (rows / max(1, rows - 1)), _BATCH_NORM_MOMENTUM)
             mean, variance = centre, spread
-        gain = self.get_parameter(f"gain_{place}") * (variance + _BATCH_NORM_EPS).rsqrt()
+        gain = self.get_parameter(f"gain_{place}") * (variance + BATCH_NORM_EPS).rsqrt()
         return torch.addcmul(self.get_parameter(f"offset_{place}") - mean * gain, hidden, gain)
 
 

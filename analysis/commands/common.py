@@ -20,6 +20,7 @@ __all__ = (
     "check_writable",
     "counting",
     "mass_label_option",
+    "option_pairs",
     "output_options",
     "quality",
     "seed_option",
@@ -246,3 +247,17 @@ def counting(title: str, total: int) -> AbstractContextManager[Callable[[int, in
     from resonaut.analysis.progress import counting as bar
 
     return bar(title, total)
+
+
+def option_pairs(options: tuple[str, ...]) -> dict[str, Any]:
+    """KEY=VALUE as YAML reads the values: numbers are numbers, [a, b] is a list."""
+    import yaml
+
+    found = {}
+    for text in options:
+        key, sign, value = text.partition("=")
+        if not sign:
+            msg = f"executor option is {text!r}, expected KEY=VALUE"
+            raise click.BadParameter(msg)
+        found[key.strip()] = yaml.safe_load(value)
+    return found

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from resonaut.analysis.commands.common import option_pairs
 from resonaut.errors import ConfigError, unknown_name
 
 __all__ = ("features",)
@@ -72,7 +73,7 @@ def features(
     from resonaut.analysis.events import make_table
     from resonaut.processors import fileset_of, named_files
 
-    settings = _settings({"name": executor.pop("executor"), **executor, **_pairs(options)})
+    settings = _settings({"name": executor.pop("executor"), **executor, **option_pairs(options)})
     of_jets = {key: value for key, value in {"collection": jets, "radius": radius}.items() if value is not None}
     processor = _processor(config, resonance, event_features, of_jets)
     out = out.absolute()
@@ -153,20 +154,6 @@ def _column_map(path: Path) -> Any:
         msg = f"{path}: expected keys columns, tree and unit, got {type(content).__name__}"
         raise ConfigError(msg)
     return ColumnMap.from_dict(content)
-
-
-def _pairs(options: tuple[str, ...]) -> dict[str, Any]:
-    """KEY=VALUE as YAML reads the values: numbers are numbers, [a, b] is a list."""
-    import yaml
-
-    found = {}
-    for text in options:
-        key, sign, value = text.partition("=")
-        if not sign:
-            msg = f"executor option is {text!r}, expected KEY=VALUE"
-            raise click.BadParameter(msg)
-        found[key.strip()] = yaml.safe_load(value)
-    return found
 
 
 def _settings(given: dict[str, Any]) -> Any:

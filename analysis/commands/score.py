@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from resonaut.analysis.commands.common import option_pairs
+
 __all__ = ("features_of", "run_of", "score", "variable_of")
 
 _LISTED = 12  # scores of which the unscored events are told one by one
@@ -52,7 +54,6 @@ def score(
     resonaut score runs/first/scores/cwola-trees/3371-3661/scorer data/*.root --out friends
     resonaut score runs/first data/*.root --out friends --executor futures --workers 8
     """
-    from resonaut.analysis.commands.features import _pairs
     from resonaut.processors import write_friends
 
     out = running["out"]
@@ -62,7 +63,7 @@ def score(
         columns=features_of(scorer, radius),
         mass=mass or variable_of(scorer),
         on_bad_file="skip" if skip_bad_files else "raise",
-        options=_pairs(options) or None,
+        options=option_pairs(options) or None,
         progress=True,
         **running,
     )

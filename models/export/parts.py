@@ -12,8 +12,7 @@ from resonaut.models.export.graph import TAIL_TOLERANCE, Graph, require_onnx
 from resonaut.models.forest import Forest
 from resonaut.models.sample import FloatArray
 from resonaut.models.scales import ScoreScale
-from resonaut.models.stack import _BATCH_NORM_EPS as BATCH_NORM_EPS
-from resonaut.models.stack import StackedMLP
+from resonaut.models.stack import BATCH_NORM_EPS, StackedMLP
 
 __all__ = (
     "combined_tails",
