@@ -72,6 +72,7 @@ class LibraryCorrection:
         if not Path(self.file).is_file():
             msg = f"{self.file}: no such file of corrections"
             raise InputError(msg)
+        object.__setattr__(self, "file", str(Path(self.file).absolute()))  # workers may run in other folders
         wanted = [one.name for one in self._correction.inputs]
         given = [*self.inputs, *([self.systematic] if self.systematic else [])]
         for name in given:
@@ -124,7 +125,7 @@ class LibraryCorrection:
         Raises
         ------
         ConfigError
-            If the correction does not know the systematic.
+            If the correction does not know the systematic or another text among its inputs.
         """
         arguments: list[Any] = []
         for one in self._correction.inputs:
@@ -140,12 +141,10 @@ class LibraryCorrection:
         finite = np.all([np.ones(n, bool), *(np.isfinite(each) for each in arrays)], axis=0)
         kinds = [np.int64 if one.type == "int" else np.float64 for one in self._correction.inputs]
         out = np.full(n, np.nan)
-        self._fill(arguments, kinds, np.flatnonzero(finite), out, direction)
+        self._fill(arguments, kinds, np.flatnonzero(finite), out)
         return out
 
-    def _fill(
-        self, arguments: list[Any], kinds: list[Any], rows: npt.NDArray[np.int64], out: Floats, direction: str
-    ) -> None:
+    def _fill(self, arguments: list[Any], kinds: list[Any], rows: npt.NDArray[np.int64], out: Floats) -> None:
         """Values of some rows; where the library refuses, halves are tried until those out of range are left."""
         if not len(rows):
             return
@@ -153,12 +152,12 @@ class LibraryCorrection:
         try:
             out[rows] = self._correction.evaluate(*given)
         except (RuntimeError, IndexError, ValueError) as error:
-            chosen = getattr(self, direction)
-            if self.systematic is not None and str(error).endswith(f"val: {chosen}"):
-                msg = f"correction {self.correction!r} of {self.file} knows no {self.systematic} = {chosen!r} ({error})"
-                raise ConfigError(msg) from error
+            for one, text in zip(self._correction.inputs, arguments, strict=True):
+                if isinstance(text, str) and str(error).endswith(f"val: {text}"):  # wrong for every object
+                    msg = f"correction {self.correction!r} of {self.file} knows no {one.name} = {text!r} ({error})"
+                    raise ConfigError(msg) from error
             if len(rows) == 1:
                 return
             half = len(rows) // 2
-            self._fill(arguments, kinds, rows[:half], out, direction)
-            self._fill(arguments, kinds, rows[half:], out, direction)
+            self._fill(arguments, kinds, rows[:half], out)
+            self._fill(arguments, kinds, rows[half:], out)

@@ -109,7 +109,7 @@ class ScaleCorrection:
     Raises
     ------
     ConfigError
-        If the uncertainty is negative, or there are two sources of variations.
+        If the uncertainty is negative, there are two sources of variations, or `met` shall follow and `pt` does not change.
     """
 
     name: str
@@ -122,6 +122,7 @@ class ScaleCorrection:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fields", tuple(self.fields))  # a list, from YAML
+        check_met(f"scale {self.name!r}", self.fields, self.met)
         if not isinstance(self.factor, LibraryCorrection):
             check_number(f"scale {self.name!r}", "factor", self.factor)
         if not isinstance(self.uncertainty, LibraryCorrection):
@@ -175,7 +176,8 @@ class SmearingCorrection:
     times that is added, width x sqrt(s^2 - 1) (none where s < 1).
 
     The random number belongs to the object: it is made of run, luminosity block and event number (without an event number: of the
-    file and the entry in it) and the object's place, so that it does not depend on chunks, workers or order.
+    file and the entry in it) and the object's place, so that it does not depend on chunks, workers or order; and of the name, so
+    that two smearings are independent of each other.
 
     Parameters
     ----------
@@ -192,7 +194,7 @@ class SmearingCorrection:
     Raises
     ------
     ConfigError
-        If a number is negative.
+        If a number is negative, or `met` shall follow and `pt` does not change.
     """
 
     name: str
@@ -206,6 +208,7 @@ class SmearingCorrection:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fields", tuple(self.fields))
+        check_met(f"smearing {self.name!r}", self.fields, self.met)
         for what in ("width", "scale_factor", "uncertainty"):
             value = getattr(self, what)
             if value is not None and not isinstance(value, LibraryCorrection):
@@ -248,7 +251,7 @@ class SmearingCorrection:
         else:
             factor = _value(self.scale_factor, events, objects, owner, direction) * moved
             width = width * np.sqrt(np.maximum(factor**2 - 1, 0.0))
-        normal = _normal_of_objects(events, ak.to_numpy(ak.num(objects, axis=1)), self.seed)
+        normal = _normal_of_objects(events, ak.to_numpy(ak.num(objects, axis=1)), f"{self.name} {self.seed}")
         return np.maximum(1 + width * normal, 0.0)
 
 
@@ -269,8 +272,8 @@ def _bits(text: str) -> npt.NDArray[np.uint64]:
     return np.frombuffer(hashlib.sha256(text.encode()).digest()[:8], np.uint64)
 
 
-def _normal_of_objects(events: Any, counts: npt.NDArray[Any], seed: int) -> Floats:
-    """A standard normal number for each object, by Box and Muller from hashed identities."""
+def _normal_of_objects(events: Any, counts: npt.NDArray[Any], seed: str) -> Floats:
+    """A standard normal number for each object, by Box and Muller from hashed identities and a seed."""
     metadata = events.metadata or {} if hasattr(events, "metadata") else {}
     ids = [ak.to_numpy(events[name]).astype(np.int64) for name in EVENT_IDS if name in events.fields]
     state = _mixed(np.repeat(_bits(f"seed {seed}"), len(counts)))
@@ -283,6 +286,19 @@ def _normal_of_objects(events: Any, counts: npt.NDArray[Any], seed: int) -> Floa
     bits = _mixed(np.repeat(state, counts) ^ place.astype(np.uint64))
     one, two = ((_mixed(bits ^ np.uint64(k)) >> np.uint64(11)).astype(np.float64) * 2.0**-53 for k in (1, 2))
     return np.asarray(np.sqrt(-2 * np.log1p(-one)) * np.cos(2 * np.pi * two))
+
+
+def check_met(owner: str, fields: tuple[str, ...], met: str | None) -> None:
+    """Refuse a missing momentum that follows momenta which do not change.
+
+    Raises
+    ------
+    ConfigError
+        If `met` is given and `pt` is not among the fields.
+    """
+    if met is not None and "pt" not in fields:
+        msg = f"{owner} changes {', '.join(fields)} but not pt, so that {met} stays: leave met out"
+        raise ConfigError(msg)
 
 
 def check_number(owner: str, what: str, value: Any) -> None:

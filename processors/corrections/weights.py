@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from resonaut.errors import ConfigError, InputError
 from resonaut.files import digest
+from resonaut.processors.code import code_digest
 from resonaut.processors.corrections.fields import event_values
 from resonaut.processors.corrections.library import DIRECTIONS, LibraryCorrection
 
@@ -114,11 +115,10 @@ def _numbers(array: Any) -> Floats:
 def _plain(value: Value) -> Any:
     if not callable(value):
         return value
-    try:
-        code = inspect.getsource(value)
-    except (OSError, TypeError):
-        code = cloudpickle.dumps(value).hex()
-    return {"function": getattr(value, "__qualname__", type(value).__qualname__), "code": digest(code)}
+    # an object that can be called holds its numbers in itself, a function in what it encloses
+    state = "" if inspect.isfunction(value) else digest(cloudpickle.dumps(value).hex())
+    name = getattr(value, "__qualname__", type(value).__qualname__)
+    return {"function": name, "code": code_digest(value), "state": state}
 
 
 def normalisation(

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from resonaut.errors import ConfigError, InputError, unknown_name
 from resonaut.processors.features.cuts import Range, make_range
 
-__all__ = ("KINDS", "Kind", "ObjectCut", "make_object_cuts", "missing_momentum", "objects")
+__all__ = ("KINDS", "Kind", "ObjectCut", "collection", "make_object_cuts", "missing_momentum", "objects", "unsound")
 
 Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ KINDS: dict[str, Kind] = {
 """Collections by name; `Lepton` is electrons and muons together."""
 
 FLAVOURS = {"Electron": 11, "Muon": 13}
+KINEMATICS = ("pt", "eta", "phi", "mass")
 MISSING = ("MET", "PuppiMET", "PFMET")
 
 
@@ -71,7 +73,8 @@ class ObjectCut:
         """Which objects (events, objects) meet it; those whose value is masked do not."""
         values = _field(found, self.collection, self.field)
         if self.range is None:
-            return ak.fill_none(ak.values_astype(values, np.float64) != 0, False)
+            number = ak.values_astype(ak.fill_none(values, np.nan, axis=1), np.float64)
+            return (number != 0) & ~np.isnan(number)
         keep = ak.ones_like(values, dtype=bool)
         if self.range.min is not None:
             keep = keep & (values >= self.range.min)
@@ -111,7 +114,7 @@ def make_object_cuts(given: Mapping[str, Any]) -> tuple[ObjectCut, ...]:
         if value is True:
             limits = None
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            limits = Range(min=float(value))
+            limits = make_range(key, {"min": value})
         else:
             limits = make_range(key, value)
         cuts.append(ObjectCut(collection, name, limits))
@@ -124,20 +127,28 @@ def _field(found: Any, collection: str, name: str) -> Any:
     return found[name]
 
 
-def _collection(events: Any, name: str) -> Any:
+def collection(events: Any, name: str) -> Any:
+    """Objects of a collection as the events have them.
+
+    Raises
+    ------
+    InputError
+        If the events lack it, or it lacks what coffea asks of such objects.
+    """
     if name not in events.fields:
         there = [each for each in KINDS if each in events.fields]
         msg = f"the events have no {name}; of the collections of objects they have {', '.join(there) or 'none'}"
         raise InputError(msg)
-    return events[name]
+    try:
+        return events[name]
+    except ValueError as error:  # coffea's objects check their own fields
+        msg = f"{name} lacks what such objects have: {str(error).splitlines()[0]}"
+        raise InputError(msg) from error
 
 
 def _plain(events: Any, name: str, fields: tuple[str, ...], cuts: tuple[ObjectCut, ...]) -> Any:
-    """Objects of one collection that pass the cuts, as records of doubles."""
-    found = _collection(events, name)
-    for cut in cuts:
-        if cut.collection == name:
-            found = found[cut.mask(found)]
+    """Objects of one collection that pass the cuts, and those that are not sound, as records of doubles."""
+    found = collection(events, name)
     kind = KINDS[name]
     columns = {x: _field(found, name, x) for x in ("pt", "eta", "phi", *fields)}
     if kind.mass is not None and "mass" not in ak.fields(found):
@@ -147,11 +158,30 @@ def _plain(events: Any, name: str, fields: tuple[str, ...], cuts: tuple[ObjectCu
     columns["charge"] = found["charge"] if "charge" in ak.fields(found) else ak.zeros_like(columns["pt"])
     columns["flavour"] = ak.full_like(columns["pt"], FLAVOURS.get(name, 0), dtype=np.float64)
     filled = {x: ak.values_astype(ak.fill_none(values, np.nan, axis=1), np.float64) for x, values in columns.items()}
-    return ak.zip({x: ak.Array(ak.to_layout(values)) for x, values in filled.items()})
+    made = ak.zip({x: ak.Array(ak.to_layout(values)) for x, values in filled.items()})
+    keep = ak.ones_like(made.pt, dtype=bool)
+    for cut in cuts:
+        if cut.collection == name:
+            keep = keep & cut.mask(found)
+    return made[keep | ~_sound(made)]
+
+
+def _sound(found: Any) -> Any:
+    """Which objects (events, objects) have a momentum."""
+    finite = [np.isfinite(found[x]) for x in KINEMATICS]
+    return finite[0] & finite[1] & finite[2] & finite[3] & (found.pt >= 0)
+
+
+def unsound(found: Any) -> Mask:
+    """Events (events,) whose objects, as of `objects`, cannot be judged."""
+    return np.asarray(ak.to_numpy(ak.any(np.isnan(found.pt), axis=1)), bool)
 
 
 def objects(events: Any, name: str, *, fields: tuple[str, ...] = (), cuts: tuple[ObjectCut, ...] = ()) -> Any:
     """Objects of a collection that pass the cuts, by falling pT.
+
+    An object whose momentum is not finite, or whose pT is negative, could be anywhere in that order, and no cut says that it
+    does not count: then all objects of the event that are left have NaN in place of their momenta (see `unsound`).
 
     Parameters
     ----------
@@ -176,6 +206,8 @@ def objects(events: Any, name: str, *, fields: tuple[str, ...] = (), cuts: tuple
         found = ak.concatenate(parts, axis=1)
     else:
         found = _plain(events, name, fields, cuts)
+    known = ak.all(_sound(found), axis=1)
+    found = ak.zip({x: ak.where(known, found[x], np.nan) if x in KINEMATICS else found[x] for x in ak.fields(found)})
     return found[ak.argsort(found.pt, axis=1, ascending=False, stable=True)]
 
 

@@ -16,6 +16,8 @@ __all__ = ("AllCuts", "ColumnCuts", "Cuts", "DijetCuts", "Range", "make_cuts", "
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
+_DIJET_NUMBERS = ("pt_j1", "pt_j2", "abs_eta", "abs_eta_j2", "deta_jj")
+
 
 class Cuts(Protocol):
     """Named masks on the columns of an event table."""
@@ -63,6 +65,10 @@ class DijetCuts:
         if self.mjj is not None and not self.mjj[0] < self.mjj[1]:
             msg = f"mjj range is {self.mjj}, expected (low, high) with low < high"
             raise ConfigError(msg)
+        for name in _DIJET_NUMBERS:
+            if (value := getattr(self, name)) is not None and not np.isfinite(value):
+                msg = f"the cut on {name} is {value}, expected a number"
+                raise ConfigError(msg)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -142,8 +148,8 @@ class ColumnCuts:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Ranges as plain data."""
-        return {name: asdict(one) for name, one in self.ranges.items()}
+        """Ranges as plain data, and their order, which is that of the cutflow."""
+        return {"ranges": {name: asdict(one) for name, one in self.ranges.items()}, "order": list(self.ranges)}
 
     def masks(self, columns: Mapping[str, Floats]) -> dict[str, Mask]:
         """Each cut's mask (events,) by its name, in the order in which they are applied.
@@ -167,8 +173,8 @@ class AllCuts:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Options of the parts as plain data."""
-        return {type(part).__name__: part.config for part in self.parts}
+        """Options of the parts as plain data, in their order."""
+        return {"parts": [{"kind": type(part).__name__, **part.config} for part in self.parts]}
 
     def masks(self, columns: Mapping[str, Floats]) -> dict[str, Mask]:
         """Each cut's mask (events,) by its name, in the order in which they are applied."""
@@ -176,9 +182,6 @@ class AllCuts:
         for part in self.parts:
             out |= part.masks(columns)
         return out
-
-
-_DIJET_NUMBERS = ("pt_j1", "pt_j2", "abs_eta", "abs_eta_j2", "deta_jj")
 
 
 def make_range(name: str, given: Any) -> Range:

@@ -15,9 +15,11 @@ import numpy.typing as npt
 
 from resonaut.errors import ConfigError, InputError, unknown_name
 from resonaut.processors.features.builder import EventFeatures
+from resonaut.processors.features.kinematics import Momenta, delta_r, system
 from resonaut.processors.jets.names import needs_charges, parse_observables
 from resonaut.processors.jets.observables import DEFAULT_OBSERVABLES
 from resonaut.processors.jets.pair import ALGORITHMS, JetPair, cluster, collection_pair, flatten_particles
+from resonaut.processors.jets.shared import ratio
 
 __all__ = ("DijetFeatures", "dijet_columns")
 
@@ -27,49 +29,36 @@ RATIOS = {"tau21": ("tau2", "tau1"), "tau32": ("tau3", "tau2"), "tau43": ("tau4"
 PARTICLES = ("PFCand", "PFCands")
 COLLECTIONS = ("FatJet", "ScoutingFatJet")
 SMALL = ("Jet", "ScoutingPFJet")  # where a file has neither large jets nor particles
+OTHERS = {"dimuon": "Muon", "dielectron": "Electron", "diphoton": "Photon"}  # what there is without jets
 LEADING_ONLY = "leading_jets_only"  # metadata of files that keep two jets of each event and not their number
 
 
-def _ratio(above: Floats, below: Floats) -> Floats:
-    """Quotient where it means something: NaN for a denominator that is not positive or a negative numerator."""
-    good = (below > 0) & (above >= 0)
-    return np.divide(above, below, out=np.full_like(below, np.nan), where=good)
-
-
 def _ratios(jets: dict[str, Floats]) -> dict[str, Floats]:
-    out = {name: _ratio(jets[a], jets[b]) for name, (a, b) in RATIOS.items() if a in jets and b in jets}
+    out = {name: ratio(jets[a], jets[b]) for name, (a, b) in RATIOS.items() if a in jets and b in jets}
     if "tau1b2" in jets and "tau1" in jets:
-        out["tau1b2_ratio"] = _ratio(np.sqrt(np.maximum(jets["tau1b2"], 0)), jets["tau1"])
+        with np.errstate(invalid="ignore"):
+            out["tau1b2_ratio"] = ratio(np.sqrt(jets["tau1b2"]), jets["tau1"])
     return out
-
-
-def _invariant_mass(jets: dict[str, Floats]) -> Floats:
-    pt, eta, phi, m = (jets[x] for x in ("pt", "eta", "phi", "m"))
-    px, py, pz = pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)
-    energy = np.sqrt((pt * np.cosh(eta)) ** 2 + m**2)
-    sums = [x.sum(axis=1) for x in (energy, px, py, pz)]
-    return np.asarray(np.sqrt(np.maximum(sums[0] ** 2 - sums[1] ** 2 - sums[2] ** 2 - sums[3] ** 2, 0)))
 
 
 def dijet_columns(pair: JetPair) -> dict[str, Floats]:
     """All features of the event table, (events,) each, from the two leading jets.
 
-    Event level: `mjj`, `dr_jj`, `deta_jj`, `dm_jj` = heavier minus lighter mass, `nj`. Per jet, with suffixes `_j1`,
+    Event level: `mjj`, `dr_jj`, `deta_jj`, `dm_jj` = heavier minus lighter mass, `nj` = number of jets, above `ptmin` where
+    they were clustered, else in the collection. Per jet, with suffixes `_j1`,
     `_j2` (falling pT) and `_h`, `_l` (heavier, lighter): `pt eta phi m`, and where the input has them `tau1` ...
     `tau4` (beta = 1), `tau1b2` (beta = 2), `n`, `msd`, the ratios `tau21 tau32 tau43` and
     `tau1b2_ratio` = sqrt(tau1b2) / tau1 (the angle-normalised, dimensionless form). GeV and radians.
     """
     jets = pair.columns | _ratios(pair.columns)
-    deta = np.abs(jets["eta"][:, 0] - jets["eta"][:, 1])
-    dphi = np.abs(jets["phi"][:, 0] - jets["phi"][:, 1])
-    dphi = np.minimum(dphi, 2 * np.pi - dphi)
+    one, two = (Momenta(*(jets[x][:, k] for x in ("pt", "eta", "phi", "m"))) for k in (0, 1))
     heavy = (jets["m"][:, 1] > jets["m"][:, 0]).astype(np.int64)
     rows = np.arange(len(pair))
     out = {
-        "mjj": _invariant_mass(jets),
-        "dr_jj": np.hypot(deta, dphi),
-        "deta_jj": deta,
-        "dm_jj": np.abs(jets["m"][:, 0] - jets["m"][:, 1]),
+        "mjj": system((one, two)).m,
+        "dr_jj": delta_r(one, two),
+        "deta_jj": np.abs(one.eta - two.eta),
+        "dm_jj": np.abs(one.m - two.m),
         "nj": pair.count.astype(np.float64),
     }
     for name, values in jets.items():
@@ -132,6 +121,8 @@ class DijetFeatures:
         if self.collection not in ("auto", "cluster"):
             raise InputError(unknown_name("jet collection", self.collection, fields))
         msg = f"got events with {sorted(fields)[:20]}, expected jets ({', '.join((*COLLECTIONS, *SMALL))}) or particles ({', '.join(PARTICLES)})"
+        if others := [f"--resonance {name}" for name, objects in OTHERS.items() if objects in fields]:
+            msg += f"; without them there is {' or '.join(others)} (resonance, in a config)"
         raise InputError(msg)
 
     def pair(self, events: Any) -> JetPair:
@@ -170,10 +161,11 @@ class DijetFeatures:
         """Features of every event; two jets are required."""
         pair, columns = self.pair_and_columns(events)
         finite = np.isfinite(columns["mjj"]) & np.isfinite(columns["deta_jj"])
+        what = "particle" if self.jets_from(events.fields) in PARTICLES else "jet"
         return EventFeatures(
             columns,
             required={"two jets": pair.count >= 2},
-            broken={} if pair.broken is None else {"particle not finite": pair.broken},
+            broken={} if pair.broken is None else {f"{what} not finite": pair.broken},
             undefined={"jet not finite": ~finite},
         )
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from resonaut.errors import ConfigError, unknown_name
 from resonaut.processors.features import event_shapes as shapes
-from resonaut.processors.features.collections import ObjectCut, make_object_cuts, missing_momentum, objects
+from resonaut.processors.features.collections import ObjectCut, make_object_cuts, missing_momentum, objects, unsound
 from resonaut.processors.features.kinematics import Momenta, delta_phi, delta_r, system, transverse_mass
 
 __all__ = ("DEFAULT_WHERE", "EVENT_FEATURES", "EventVariable", "EventVariables", "parse_event_feature")
@@ -54,8 +54,9 @@ class ChunkObjects:
         return Momenta(*(ak.to_numpy(values) for values in columns))
 
     def count(self, name: str) -> Floats:
-        """Number of objects (events,)."""
-        return np.asarray(ak.to_numpy(ak.num(self.collection(name), axis=1)), np.float64)
+        """Number of objects (events,); NaN where one of them cannot be judged."""
+        found = self.collection(name)
+        return np.where(unsound(found), np.nan, ak.to_numpy(ak.num(found, axis=1)))
 
     def one(self, token: str) -> Momenta:
         """The object of a name such as j1 or mu2, (events,); NaN where an event has none."""
@@ -80,7 +81,7 @@ class ChunkObjects:
         """Momenta (events, jets, 3) of the jets; NaN for events with fewer than `least`."""
         jets = self.jets
         vectors = np.stack([jets.px, jets.py, jets.pz], axis=2)
-        vectors[self.count("Jet") < least] = np.nan
+        vectors[~(self.count("Jet") >= least)] = np.nan
         return vectors
 
 
@@ -177,10 +178,8 @@ EVENT_FEATURES: dict[str, EventVariable] = {
         lambda found: shapes.transverse_thrust(found.jet_vectors(2)),
         "Banfi, Salam and Zanderighi, arXiv:hep-ph/0407287",
     ),
-    "centrality": EventVariable("sum of the jets' pT over the sum of their energies", _centrality, "ATLAS, arXiv:1206.2135"),
-    "min_dphi_jets_met": EventVariable(
-        "least azimuthal angle between met and one of the four leading jets", _nearest_to_met, "CMS, arXiv:1402.4770"
-    ),
+    "centrality": EventVariable("sum of the jets' pT over the sum of their energies", _centrality),
+    "min_dphi_jets_met": EventVariable("least azimuthal angle between met and one of the four leading jets", _nearest_to_met),
 }  # fmt: skip
 """Features with a fixed name, of the jets that pass the cuts; shapes need two of them."""
 

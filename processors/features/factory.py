@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut.errors import ConfigError, unknown_name
+from resonaut.processors.code import code_digest
 from resonaut.processors.corrections.chain import Corrections
 from resonaut.processors.features.builder import EventFeatures, FeatureBuilder
 from resonaut.processors.features.cuts import make_cuts
@@ -65,19 +66,23 @@ class WithEventFeatures:
     def config(self) -> dict[str, Any]:
         """Options as plain data."""
         kind = type(self.base)
-        return {"base": f"{kind.__module__}.{kind.__qualname__}", **self.base.config, "event": self.event.config}
+        base = {"base": f"{kind.__module__}.{kind.__qualname__}", "code": code_digest(self.base, self.event)}
+        return {**base, **self.base.config, "event": self.event.config}
 
     def build(self, events: Any) -> EventFeatures:
         """Features of every event; what the base requires is required.
-
-        A name that both make is the event's: `pt_j1` with the cuts that stand in `event`.
 
         Raises
         ------
         InputError
             If the events lack a collection or a field.
+        ConfigError
+            If both make a column of one name, which may mean different objects: the second large-R jet, or jet.
         """
         found = self.base.build(events)
+        if twice := [name for name in self.event.names if name in found.columns]:
+            msg = f"event features {twice} are columns of the resonance already: leave them out"
+            raise ConfigError(msg)
         columns = {**found.columns, **self.event(events)}
         return EventFeatures(columns, found.required, found.broken, found.undefined)
 

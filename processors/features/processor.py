@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from coffea.processor import ProcessorABC, column_accumulator
 
+from resonaut.processors.code import code_digest
 from resonaut.processors.corrections.chain import Corrections
 from resonaut.processors.features.builder import EventFeatures, FeatureBuilder
 from resonaut.processors.features.cuts import AllCuts, Cuts, DijetCuts
@@ -19,7 +20,7 @@ from resonaut.processors.features.dijet import DijetFeatures
 from resonaut.processors.features.flow import EventFlow, event_columns, event_weights
 from resonaut.processors.features.varied import VariedEvents
 
-__all__ = ("DijetCuts", "DijetProcessor", "EventFlow", "TableProcessor", "event_weights")
+__all__ = ("DijetProcessor", "TableProcessor")
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -82,10 +83,11 @@ class TableProcessor(ProcessorABC):  # type: ignore[misc] # coffea is untyped
 
     @property
     def config(self) -> dict[str, Any]:
-        """Everything that the result depends on, as plain data."""
+        """Everything that the result depends on, as plain data; the code of the builder and of the cuts as a hash."""
         builder = type(self.features)
         return {
             "builder": f"{builder.__module__}.{builder.__qualname__}",
+            "code": code_digest(self.features, self.cuts, *getattr(self.cuts, "parts", ())),
             "features": self.features.config,
             "cuts": self.cuts.config,
             "histograms": self.histograms,

@@ -13,7 +13,16 @@ import numpy.typing as npt
 
 from resonaut.errors import ConfigError, InputError, unknown_name
 from resonaut.processors.features.builder import EventFeatures
-from resonaut.processors.features.collections import KINDS, MISSING, make_object_cuts, missing_momentum, objects
+from resonaut.processors.features.collections import (
+    FLAVOURS,
+    KINDS,
+    MISSING,
+    collection,
+    make_object_cuts,
+    missing_momentum,
+    objects,
+    unsound,
+)
 from resonaut.processors.features.kinematics import (
     Momenta,
     cos_theta_collins_soper,
@@ -31,6 +40,7 @@ Mask = npt.NDArray[np.bool_]
 
 CHARGED = ("Electron", "Muon", "Lepton", "Tau")
 WITH_MASS = ("Jet", "FatJet")
+BROKEN = "objects not finite"
 COUNTS = {1: "one", 2: "two", 3: "three", 4: "four"}
 OBJECT_FIELDS = (
     "pfRelIso03_all",
@@ -85,7 +95,12 @@ class ResonanceFeatures:
         if self.fields != "auto":
             object.__setattr__(self, "fields", _names(self.fields, "fields"))
         _check_objects(self.objects)
-        make_object_cuts(self.where)
+        known = (*self.visible, *_collections(self.visible))
+        if stray := [
+            f"{cut.collection}.{cut.field}" for cut in make_object_cuts(self.where) if cut.collection not in known
+        ]:
+            msg = f"cuts on {', '.join(stray)}, but the objects are {', '.join(self.objects)}"
+            raise ConfigError(msg)
         for option, allowed in (("charge", ("opposite", "same")), ("flavour", ("same", "different"))):
             value = getattr(self, option)
             if value is not None and value not in allowed:
@@ -135,6 +150,7 @@ class ResonanceFeatures:
             If the events lack a collection or a field.
         """
         kinds = tuple(dict.fromkeys(self.visible))
+        self._require_charges(events)
         cuts = make_object_cuts(self.where)
         fields = {kind: self._fields_of(events, kind) for kind in kinds}
         found = {kind: objects(events, kind, fields=fields[kind], cuts=cuts) for kind in kinds}
@@ -151,17 +167,24 @@ class ResonanceFeatures:
             columns = self._system_columns(momenta, chosen) | columns
         else:
             columns = self._missing_columns(events, momenta[0]) | columns
-        return EventFeatures(
-            columns, required=required, undefined={"objects not finite": ~np.isfinite(columns[self.variable])}
-        )
+        broken = np.any([unsound(each) for each in found.values()], axis=0)
+        lost = ~np.isfinite(columns[self.variable])
+        return EventFeatures(columns, required, {BROKEN: broken}, {BROKEN: lost})
 
     def __call__(self, events: Any) -> Mapping[str, Floats]:
         """Features of every event, (events,) each; NaN where the objects are not there."""
         return self.build(events).columns
 
+    def _require_charges(self, events: Any) -> None:
+        for kind in _collections(self.visible) if self.charge else ():
+            there = ak.fields(collection(events, kind))
+            if kind in CHARGED and "charge" not in there:
+                msg = f"charge: {self.charge} needs the field charge of {kind}, which has {', '.join(there)}"
+                raise InputError(msg)
+
     def _fields_of(self, events: Any, kind: str) -> tuple[str, ...]:
-        parts = ("Electron", "Muon") if kind == "Lepton" else (kind,)
-        there = set.intersection(*(set(ak.fields(events[p])) if p in events.fields else set() for p in parts))
+        parts = _collections((kind,))
+        there = set.intersection(*(set(ak.fields(collection(events, p))) for p in parts))
         wanted = OBJECT_FIELDS if self.fields == "auto" else self.fields
         lacking = [x for x in wanted if x not in there]
         if self.fields != "auto" and lacking and len(set(self.visible)) == 1:
@@ -224,6 +247,11 @@ class ResonanceFeatures:
         met, met_phi = missing_momentum(events, None if name == "MET" else name)
         out = {self.variable: transverse_mass(visible, met, met_phi), "met": met, "met_phi": met_phi}
         return out | {f"dphi_{self.suffixes[0]}_met": delta_phi(visible.phi, met_phi)}
+
+
+def _collections(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """The collections of events that objects of these kinds are in."""
+    return tuple(dict.fromkeys(each for kind in kinds for each in (FLAVOURS if kind == "Lepton" else (kind,))))
 
 
 def _names(given: Any, what: str) -> tuple[str, ...]:

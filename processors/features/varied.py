@@ -92,7 +92,7 @@ class VariedEvents:
             pairs = {name: (self.nominal.columns[name], values) for name, values in shifted.columns.items()}
             pairs["weight"] = (self.nominal.flow.weight, shifted.flow.weight)
             for name, (nominal, values) in pairs.items():
-                if not np.allclose(nominal[rows], values[rows], rtol=ROUNDING, atol=ROUNDING, equal_nan=True):
+                if not _same(nominal[rows], values[rows]):
                     out[varied(name, variation)] = values[rows]
         for variation, weight in self.weights.items():
             # without a known factor the event does not count in the variation; `books` says how many there are
@@ -122,3 +122,9 @@ class VariedEvents:
         good = known & np.isfinite(factor)
         sums["corrected"] = float((self.read_weight * factor)[good].sum())
         return {"variations": found, "sum_of_weights": sums}
+
+
+def _same(nominal: Floats, values: Floats) -> bool:
+    """True if two columns differ by rounding at most: beside their largest number, which may be as small as a weight."""
+    scale = np.max(np.abs(nominal), where=np.isfinite(nominal), initial=0.0)
+    return bool(np.allclose(nominal, values, rtol=ROUNDING, atol=ROUNDING * scale, equal_nan=True))

@@ -63,4 +63,6 @@ def collection_pair(events: Any, collection: str, radius: float, observables: It
     columns = {name: np.full((len(count), 2), np.nan) for name in table.columns}
     for name, column in columns.items():
         column[two] = table.columns[name]
-    return JetPair(count, columns)
+    broken = np.zeros(len(count), bool)
+    broken[two] = table.broken
+    return JetPair(count, columns, broken)

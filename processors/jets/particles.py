@@ -11,9 +11,19 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
+from resonaut.errors import InputError
 from resonaut.processors.jets.kernels_cluster import directions, four_vectors
 
-__all__ = ("Particles", "chosen_jets", "constituents_of", "flatten_particles", "has_charges", "linked_constituents")
+__all__ = (
+    "Particles",
+    "chosen_jets",
+    "constituents_of",
+    "flat_values",
+    "flatten_particles",
+    "has_charges",
+    "judged_constituents",
+    "linked_constituents",
+)
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -57,6 +67,11 @@ class Particles:
         return out
 
 
+def flat_values(jagged: Any) -> Floats:
+    """Values (n,) of all lists after one another, NaN where masked."""
+    return np.asarray(ak.to_numpy(ak.fill_none(ak.flatten(jagged, axis=1), np.nan)), dtype=np.float64)
+
+
 def has_charges(collection: Any) -> bool:
     """True if the particles' charges are stored, or follow from their PDG codes."""
     return bool({"charge", "pdgId"} & set(collection.fields))
@@ -97,7 +112,7 @@ def flatten_particles(collection: Any, *, charges: bool = False) -> tuple[Partic
     """
 
     def read(name: str) -> Floats:
-        return np.asarray(ak.to_numpy(ak.flatten(collection[name], axis=1)), dtype=np.float64)
+        return flat_values(collection[name])
 
     columns = {name: read(name) for name in ("pt", "eta", "phi", "mass")}
     if charges and has_charges(collection):
@@ -123,24 +138,37 @@ def linked_constituents(events: Any) -> tuple[Any, Any, Any] | None:
     return None
 
 
-def constituents_of(links: tuple[Any, Any, Any], chosen: Any, *, charges: bool = False) -> Particles:
-    """Constituents of the chosen jets of every event, jet after jet; PUPPI weights scale the momenta.
+def judged_constituents(links: tuple[Any, Any, Any], chosen: Any, *, charges: bool = False) -> tuple[Particles, Mask]:
+    """Constituents of the chosen jets of every event, jet after jet, and which jets hold a value that is not finite.
+
+    Those jets come without constituents. PUPPI weights scale the momenta. A link to no candidate (-1) is left out.
 
     Parameters
     ----------
     links : of `linked_constituents`.
     chosen : jagged array (events, jets) of jet indices.
     charges : read the charges too, where the candidates have them.
+
+    Raises
+    ------
+    InputError
+        If a link points to a candidate that is not there.
     """
     candidates, candidate_index, jet_index = links
     event = np.repeat(np.arange(len(chosen)), ak.to_numpy(ak.num(chosen, axis=1)))
-    mine = candidate_index[event][jet_index[event] == ak.flatten(chosen, axis=1)]
+    places = candidate_index[event]
+    mine = places[(jet_index[event] == ak.flatten(chosen)) & (places >= 0)]
     counts = ak.to_numpy(ak.num(mine, axis=1))
-    starts = np.concatenate([[0], np.cumsum(ak.to_numpy(ak.num(candidates, axis=1)))])[:-1]
-    rows = ak.to_numpy(ak.flatten(mine, axis=1)) + np.repeat(starts[event], counts)
+    size = ak.to_numpy(ak.num(candidates, axis=1))
+    rows = ak.to_numpy(ak.flatten(mine, axis=1))
+    owner = np.repeat(event, counts)
+    if np.any(rows >= size[owner]):
+        msg = f"a jet points to candidate {rows[rows >= size[owner]][0]}, of an event that has not as many: the links are broken"
+        raise InputError(msg)
+    rows = rows + (np.cumsum(size) - size)[owner]
 
-    def read(name: str) -> npt.NDArray[Any]:
-        return np.asarray(ak.to_numpy(ak.flatten(candidates[name], axis=1))[rows])
+    def read(name: str) -> Floats:
+        return np.asarray(flat_values(candidates[name])[rows])
 
     columns = {name: read(name) for name in ("pt", "eta", "phi", "mass")}
     if "puppiWeight" in candidates.fields:
@@ -148,4 +176,9 @@ def constituents_of(links: tuple[Any, Any, Any], chosen: Any, *, charges: bool =
         columns["pt"], columns["mass"] = columns["pt"] * weight, columns["mass"] * weight
     if charges and has_charges(candidates):
         columns["charge"] = _charge_column(read, candidates.fields)
-    return _assembled({name: values.astype(np.float64) for name, values in columns.items()}, counts)[0]
+    return _assembled(columns, counts)
+
+
+def constituents_of(links: tuple[Any, Any, Any], chosen: Any, *, charges: bool = False) -> Particles:
+    """The particles of `judged_constituents` alone, with its parameters and errors."""
+    return judged_constituents(links, chosen, charges=charges)[0]

@@ -31,8 +31,8 @@ STEPS = 1000
 
 
 def ratio(above: Floats, below: Floats) -> Floats:
-    """Quotient, NaN where the denominator is not positive or the numerator not defined."""
-    good = (below > 0) & np.isfinite(above)
+    """Quotient of what is never negative: NaN where the denominator is not positive, or the numerator negative or not finite."""
+    good = (below > 0) & (above >= 0) & np.isfinite(above)
     return np.divide(above, below, out=np.full_like(below, np.nan), where=good)
 
 

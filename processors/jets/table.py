@@ -21,8 +21,9 @@ from resonaut.processors.jets.observables import DEFAULT_OBSERVABLES
 from resonaut.processors.jets.particles import (
     Particles,
     chosen_jets,
-    constituents_of,
+    flat_values,
     has_charges,
+    judged_constituents,
     linked_constituents,
 )
 from resonaut.processors.jets.shared import SharedParts, ratio
@@ -53,7 +54,8 @@ class JetTable:
     count : (events,) number of jets, those beyond the k leading ones included.
     columns : {name: (events, k)}, leading jet first, NaN where absent: `pt eta phi m` in GeV and radians, then
         observables by the names that they were asked for.
-    broken : (events,) events with a particle that is not finite; they come without jets.
+    broken : (events,) events with a particle that is not finite, or a jet whose pT is not finite or negative: their columns
+        are NaN.
     """
 
     count: Ints
@@ -144,7 +146,7 @@ def _column(jets: Any, *names: str) -> Floats | None:
     """Flat values of the first of these columns that there is; no other branch is read."""
     for name in names:
         if name in jets.fields:
-            return np.asarray(ak.to_numpy(ak.flatten(jets[name], axis=1)), dtype=np.float64)
+            return flat_values(jets[name])
     return None
 
 
@@ -199,7 +201,9 @@ def collection_jets(
     requests = parse_observables(DEFAULT_OBSERVABLES if observables is None else observables)
     jets = jets_of(events, collection)
     count = ak.to_numpy(ak.num(jets, axis=1)).astype(np.int64)
-    order = ak.argsort(jets["pt"], axis=1, ascending=False, stable=True)[:, :k]
+    pt = ak.fill_none(jets["pt"], np.nan, axis=1)
+    broken = ak.to_numpy(ak.any(~(np.isfinite(pt) & (pt >= 0)), axis=1))
+    order = ak.argsort(pt, axis=1, ascending=False, stable=True)[:, :k]
     leading = jets[order]
     found = {name: _column(leading, stored) for name, stored in KINEMATICS.items()}
     links = linked_constituents(events) if collection == "FatJet" else None
@@ -208,7 +212,9 @@ def collection_jets(
         if charges and not has_charges(links[0]):
             msg = f"{', '.join(r.name for r in requests if needs_charges([r]))}: the constituents of {collection} have no charges"
             raise InputError(msg)
-        found |= _computed(requests, constituents_of(links, order, charges=charges), radius)
+        constituents, unknown = judged_constituents(links, order, charges=charges)
+        computed = _computed(requests, constituents, radius)
+        found |= {name: np.where(unknown, np.nan, column) for name, column in computed.items()}
     else:
         found |= {request.name: _stored(leading, request) for request in requests}
     lacking = [name for name, values in found.items() if values is None]
@@ -216,4 +222,7 @@ def collection_jets(
         msg = f"collection {collection} neither stores {', '.join(lacking)} nor has constituents to compute it from; it has {sorted(jets.fields)[:40]}"
         raise InputError(msg)
     values = {name: column for name, column in found.items() if column is not None}
-    return JetTable(count, _spread(values, np.arange(k) < count[:, None]))
+    columns = _spread(values, np.arange(k) < count[:, None])
+    for column in columns.values():
+        column[broken] = np.nan  # which jets lead is not known
+    return JetTable(count, columns, broken)

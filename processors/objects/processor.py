@@ -12,7 +12,7 @@ from coffea.processor import ProcessorABC, column_accumulator
 
 from resonaut.errors import ConfigError, InputError
 from resonaut.processors.events.objects import JETS, LEPTONS, PER_EVENT, PER_OBJECT, EventObjects
-from resonaut.processors.features.processor import EventFlow, event_weights
+from resonaut.processors.features.flow import EventFlow, event_weights
 from resonaut.processors.objects.channels import channel_cutflow, find_channel
 from resonaut.processors.objects.gathering import ObjectOptions, gather
 from resonaut.processors.objects.kernels_objects import close_to_others
@@ -128,7 +128,7 @@ class EventObjectsProcessor(ProcessorABC):  # type: ignore[misc] # coffea is unt
         name = str(metadata.get("dataset", "events"))
         found = gather(events, self.options, str(metadata.get("process", name)))
         weight = event_weights(events, metadata)
-        flow = EventFlow(np.where(np.isfinite(weight), weight, 0.0), np.ones(len(events), bool))
+        flow = EventFlow(weight, np.ones(len(events), bool))
         flow.note("all")
         for code, reason in enumerate(REASONS):
             if code:

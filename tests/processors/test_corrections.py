@@ -10,6 +10,7 @@ import awkward as ak
 import correctionlib.schemav2 as schema
 import numpy as np
 import pytest
+import vector
 from scipy.stats import kstest
 
 from resonaut.errors import ConfigError, InputError
@@ -23,6 +24,7 @@ from resonaut.processors import (
     WeightCorrection,
     config_hash,
     make_corrections,
+    make_processor,
     normalisation,
     read_all_variations,
     read_table,
@@ -32,6 +34,7 @@ from resonaut.processors import (
     variation,
     write_particle_tree,
 )
+from resonaut.processors.events.schema import events_from_columns
 
 Array = np.ndarray[Any, Any]
 EDGES = [0.0, 10.0, 20.0, 60.0]
@@ -195,6 +198,16 @@ def test_smearing_is_normal_and_belongs_to_the_object() -> None:
     assert not np.any(smeared(events, width=0.1, seed=1) == ratio)
 
 
+def test_two_smearings_are_independent() -> None:
+    """A stochastic and a constant term add in quadrature; electrons and muons have fluctuations of their own."""
+    events = events_of(6000)
+    one, two = (SmearingCorrection(name, "FatJet", width) for name, width in (("stochastic", 0.03), ("constant", 0.04)))
+    alone = [np.log(part.ratio(events)) for part in (one, two)]
+    assert abs(np.corrcoef(*alone)[0, 1]) < 4 / np.sqrt(len(alone[0]))
+    both = Corrections((one, two)).events(events).FatJet.pt / events.FatJet.pt
+    assert np.std(ak.to_numpy(ak.flatten(both))) == pytest.approx(0.05, rel=0.03)
+
+
 def test_a_scale_factor_of_the_resolution_makes_it_as_wide_as_it_says() -> None:
     events = events_of(6000)
     rng = np.random.default_rng(5)
@@ -235,6 +248,8 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"kind": "scale", "name": "a", "collection": "FatJet", "uncertainty": -0.1}, "at least 0"),
     ({"kind": "scale", "name": "a", "collection": "FatJet", "uncertainty": 1.02}, "0.02 for 2 %"),
     ({"kind": "scale", "name": "a"}, "collection"),
+    ({"kind": "scale", "name": "a", "collection": "FatJet", "fields": ["mass"], "met": "MET"}, "leave met out"),
+    ({"kind": "smearing", "name": "a", "collection": "FatJet", "fields": ["msoftdrop"], "met": "MET"}, "leave met out"),
     ({"kind": "scale", "name": "a", "collection": "FatJet", "systematic": "x"}, "no file that they are of"),
     ({"kind": "normalisation", "name": "n", "cross_section": 1, "luminosity": 1, "sum_of_weights": 0}, "positive"),
 ]
@@ -269,6 +284,41 @@ def test_a_systematic_that_the_file_does_not_know(tmp_path: Path) -> None:
     made = make_corrections([{**with_file(write_set(tmp_path / "pu.json", pileup())), "up": "upwards"}])
     with pytest.raises(ConfigError, match="knows no weights = 'upwards'"):
         made.weight(events_of(10), "pileup_up")
+
+
+def test_a_text_that_the_file_does_not_know_is_no_value_out_of_range(tmp_path: Path) -> None:
+    """Otherwise every event would be skipped, each for a value out of range."""
+    points = schema.Correction(
+        name="sf",
+        version=1,
+        inputs=[schema.Variable(name="WorkingPoint", type="string"), schema.Variable(name="pt", type="real")],
+        output=schema.Variable(name="weight", type="real"),
+        data=schema.Category(
+            nodetype="category",
+            input="WorkingPoint",
+            content=[schema.CategoryItem(key="M", value=binned("pt", [0.9, 1.1], [0.0, 20.0, 60.0]))],
+        ),
+    )
+    path = str(write_set(tmp_path / "sf.json", points))
+
+    def factor(point: str) -> Array:
+        library = LibraryCorrection(path, "sf", {"WorkingPoint": point, "pt": "Pileup.nTrueInt"})
+        return WeightCorrection("sf", library).factor(events)
+
+    events = events_of(40)
+    np.testing.assert_array_equal(factor("M"), np.where(ak.to_numpy(events.Pileup.nTrueInt) < 20, 0.9, 1.1))
+    with pytest.raises(ConfigError, match="knows no WorkingPoint = 'Medium'"):
+        factor("Medium")
+
+
+def test_a_file_is_found_from_other_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_set(tmp_path / "pu.json", pileup())
+    monkeypatch.chdir(tmp_path)
+    made = make_corrections([{**PILEUP_OPTIONS, "file": "pu.json"}])
+    (tmp_path / "worker").mkdir()
+    monkeypatch.chdir(tmp_path / "worker")
+    assert np.isfinite(made.weight(events_of(10))).all()
+    assert made.config[0]["library"]["file"] == "pu.json"  # the folder is no part of what it is
 
 
 def test_what_events_lack_is_named(tmp_path: Path) -> None:
@@ -395,6 +445,67 @@ def test_readers_see_the_nominal_events_unless_they_ask(jets: Path, tmp_path: Pa
         read_table(path, of="jes_upp")
     with pytest.raises(InputError, match="columns of variations"):
         read_table(path, ["mjj__jes_up"])
+
+
+def measured(events: Any, row: int, factors: list[float]) -> dict[str, float] | None:
+    """Features of one event whose jets are scaled, by hand: jets above 30 GeV by falling pT, and missing momentum."""
+    jets, moved = [], vector.obj(pt=events.MET.pt[row], phi=events.MET.phi[row])
+    for jet, factor in zip(events.Jet[row], factors, strict=True):
+        before, after = (vector.obj(pt=x * jet.pt, eta=jet.eta, phi=jet.phi, mass=x * jet.mass) for x in (1.0, factor))
+        jets.append(after)
+        moved = vector.obj(px=moved.px + before.px - after.px, py=moved.py + before.py - after.py)
+    chosen = sorted((jet for jet in jets if jet.pt >= 30), key=lambda jet: -jet.pt)
+    if len(chosen) < 2 or not (chosen[0] + chosen[1]).mass >= 120:
+        return None
+    return {
+        "m_jj": (chosen[0] + chosen[1]).mass, "pt_j1": chosen[0].pt, "eta_j1": chosen[0].eta, "m_j2": chosen[1].mass,
+        "ht": sum(jet.pt for jet in chosen), "n_jets": len(chosen), "met": moved.pt,
+        "dphi_j1_met": abs(chosen[0].deltaphi(vector.obj(pt=1.0, phi=moved.phi))), "event": int(events.event[row]),
+    }  # fmt: skip
+
+
+def test_variations_reorder_objects_and_move_events_across_cuts(tmp_path: Path) -> None:
+    """An uncertainty that depends on eta, against every event by hand: order, thresholds, sums, missing momentum, cuts."""
+    uncertainty = schema.Correction(
+        name="unc", version=1, inputs=[schema.Variable(name="JetEta", type="real")],
+        output=schema.Variable(name="u", type="real"), data=binned("JetEta", [0.3, 0.05], [-9.0, 0.0, 9.0]),
+    )  # fmt: skip
+    library = LibraryCorrection(str(write_set(tmp_path / "unc.json", uncertainty)), "unc", {"JetEta": "eta"})
+    made = Corrections((ScaleCorrection("jes", "Jet", 1.02, uncertainty=library, met="MET"),))
+    made_up = events_of(300)
+    branches = {f"Jet_{x}": made_up.FatJet[x] / (20 if x in ("pt", "mass") else 1) for x in made_up.FatJet.fields}
+    branches |= {"nJet": ak.num(made_up.FatJet), "event": made_up.event}
+    branches |= {f"MET_{x}": made_up.MET[x] for x in ("pt", "phi")}
+    events = events_from_columns(branches, 300, "memory", 0, {"dataset": "s"})
+    processor = make_processor(
+        resonance={"preset": "dijet-small", "where": {"Jet.pt": 30}}, corrections=made, cuts={"m_jj": {"min": 120}},
+        event_features={"names": ["ht", "n_jets", "met", "dphi_j1_met"], "where": {"Jet.eta": {"abs_max": 9}}},
+    )  # fmt: skip
+    output = processor.process(events)["s"]
+    columns = {name: column.value for name, column in output["table"].items()}
+    sizes, leading = {}, {}
+    for name, sign in (("nominal", 0.0), ("jes_up", 1.0), ("jes_down", -1.0)):
+        factors = 1.02 * (1 + sign * ak.where(events.Jet.eta < 0, 0.3, 0.05))
+        truth = [found for row in range(300) if (found := measured(events, row, factors[row].to_list()))]
+        table = variation(columns, name)
+        assert table["event"].tolist() == [each["event"] for each in truth]
+        for key in truth[0]:
+            np.testing.assert_allclose(table[key], [each[key] for each in truth], rtol=1e-9, atol=1e-9, err_msg=key)
+        sizes[name] = len(truth)
+        leading[name] = {each["event"]: each["eta_j1"] for each in truth}
+    assert sizes["jes_down"] + 8 < sizes["nominal"] < sizes["jes_up"] - 8
+    assert sum(leading["jes_up"].get(event) != eta for event, eta in leading["nominal"].items()) > 10  # another leads
+
+
+def test_variations_of_small_weights_are_kept(jets: Path) -> None:
+    """Weights normalised to a small cross-section are no rounding errors."""
+
+    def by_pt(events: Any) -> Array:
+        return 1e-15 * ak.to_numpy(ak.sum(events.PFCand.pt, axis=1))
+
+    made = Corrections((ScaleCorrection("jes", "PFCand", uncertainty=0.05), WeightCorrection("norm", nominal=by_pt)))
+    result = run_processor({"s": [str(jets)]}, DijetProcessor(corrections=made))
+    np.testing.assert_allclose(result.table(of="jes_up")["weight"], 1.05 * result.table()["weight"], rtol=1e-9)
 
 
 def test_data_are_left_as_they_are(jets: Path) -> None:

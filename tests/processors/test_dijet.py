@@ -9,7 +9,7 @@ import awkward as ak
 import numpy as np
 import pytest
 
-from resonaut.errors import ConfigError
+from resonaut.errors import ConfigError, InputError
 from resonaut.processors import DijetCuts, DijetFeatures, DijetProcessor, source
 from resonaut.processors.events.schema import events_from_columns
 
@@ -90,6 +90,34 @@ def test_events_that_cannot_be_judged_are_counted_with_the_reason() -> None:
     assert sum(result["skipped"].values()) == 4
     assert result["skipped"]["jet not finite"] == 1
     assert all(np.isfinite(column.value).all() for column in result["table"].values())
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -5.0])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_jet_without_a_pt_may_be_the_leading_one(bad: float, place: int) -> None:
+    row = [jet(900), jet(600, phi=3), jet(300, phi=1)]
+    row[place] = jet(bad, phi=2)
+    result = process(jets([row, [jet(900), jet(600, phi=3)]]))
+    assert result["skipped"] == {"jet not finite": 1}
+    assert result["table"]["pt_j1"].value.tolist() == [900.0]
+
+
+def test_an_unknown_weight_does_not_spoil_the_sums() -> None:
+    rows = [[jet(500), jet(400, phi=3)]] * 3
+    result = process(jets(rows, weight=[2.0, np.nan, 3.0]))
+    assert result["cutflow_weighted"] == {"all": 5.0, "two jets": 5.0, "selected": 5.0}
+    assert result["cutflow"] == {"all": 3, "two jets": 2, "selected": 2}
+
+
+@pytest.mark.parametrize("label", [0.5, 200, np.nan])
+def test_labels_that_a_byte_does_not_hold_are_refused(label: float) -> None:
+    with pytest.raises(InputError, match="expected whole numbers of at most 127"):
+        process(jets([[jet(500), jet(400, phi=3)]], label=np.array([label])))
+
+
+def test_an_angle_may_be_counted_from_zero_or_go_round_twice() -> None:
+    rows = [[jet(500, phi=0.1), jet(400, phi=2 * np.pi - 0.1)], [jet(500, phi=0.1), jet(400, phi=4 * np.pi + 0.3)]]
+    np.testing.assert_allclose(process(jets(rows))["table"]["dr_jj"].value, 0.2)
 
 
 def test_particles_that_are_not_finite_skip_the_event_and_no_other(toy_particles: Any) -> None:

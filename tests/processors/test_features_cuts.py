@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import sys
+from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import numpy as np
 import pytest
 
 from resonaut.errors import ConfigError, InputError
+from resonaut.files import digest
 from resonaut.processors import (
     RESONANCES,
+    Corrections,
+    Cuts,
     DijetCuts,
     DijetFeatures,
     DijetProcessor,
     FeatureBuilder,
+    TableProcessor,
+    WeightCorrection,
     axis_label,
+    config_hash,
     make_cuts,
     make_features,
     make_processor,
+    run_processor,
 )
+from resonaut.processors.code import code_digest
+from resonaut.processors.events.schema import events_from_columns
+from resonaut.processors.features.cuts import AllCuts, ColumnCuts, Range
 from resonaut.processors.features.labels import html_symbol, symbol
+from resonaut.processors.running.work import _unpack
 
 
 def test_cuts_on_any_column_by_hand() -> None:
@@ -55,6 +71,7 @@ def test_dijet_cuts_keep_their_short_names() -> None:
         ({"m_mumu": {"min": "low"}}, r"has min = 'low', expected a number"),
         ({"m_mumu": [5, float("nan")]}, r"expected a number"),
         ({"m_mumu": True}, r"expected \{min"),
+        ({"pt_j1": float("nan")}, r"the cut on pt_j1 is nan, expected a number"),
     ],
 )
 def test_cuts_that_make_no_sense_are_refused(given: dict[str, Any], expected: str) -> None:
@@ -83,6 +100,10 @@ def test_every_resonance_has_a_builder_a_variable_and_a_label() -> None:
     assert html_symbol("<script>") == "script"
 
 
+def make_processor_of(cuts: Cuts) -> TableProcessor:
+    return TableProcessor(DijetFeatures(), cuts)
+
+
 def test_options_reach_the_builder_and_enter_its_config() -> None:
     one = make_features(resonance={"preset": "dimuon", "where": {"Muon.pt": 8}, "exactly": False})
     assert one.config["objects"] == ("Muon", "Muon")
@@ -101,6 +122,13 @@ def test_options_reach_the_builder_and_enter_its_config() -> None:
         make_processor(resonance="dielectron").config,
     ]
     assert all(a != b for i, a in enumerate(configs) for b in configs[:i])  # results of one are not taken for another's
+    orders = [make_cuts({a: [0, 9], b: [0, 9]}) for a, b in (("x", "y"), ("y", "x"))]
+    one, two = (config_hash(make_processor_of(cuts)) for cuts in orders)
+    assert one != two  # their cutflows differ
+    assert (
+        len({digest(AllCuts(tuple(ColumnCuts({"x": Range(low)}) for low in lows)).config) for lows in ((1, 2), (3, 2))})
+        == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,6 +148,12 @@ def test_options_reach_the_builder_and_enter_its_config() -> None:
         ({"resonance": {"preset": "dimuon", "closest_to": "Z"}}, r"cannot be used"),
         ({"resonance": {"preset": "dimuon", "where": {"pt": 8}}}, r"expected Collection.field"),
         ({"resonance": {"preset": "dimuon", "where": {"Mun.pt": 8}}}, r"did you mean 'Muon'"),
+        (
+            {"resonance": {"preset": "dimuon", "where": {"Jet.pt": 8}}},
+            r"cuts on Jet.pt, but the objects are Muon, Muon",
+        ),
+        ({"resonance": {"preset": "dimuon", "where": {"Lepton.pt": 8}}}, r"cuts on Lepton.pt, but"),
+        ({"resonance": {"preset": "dimuon", "where": {"Muon.pt": float("nan")}}}, r"expected a number"),
         ({"resonance": {"preset": "dimuon", "where": {"Muon.pt": {"mn": 8}}}}, r"did you mean 'min'"),
         ({"resonance": {"preset": "dijet", "objects": ["Jet", "Jet"]}}, r"takes its options from jets"),
         ({"resonance": "dimuon", "jets": {"radius": 0.8}}, r"leave them out"),
@@ -133,3 +167,75 @@ def test_options_reach_the_builder_and_enter_its_config() -> None:
 def test_wrong_features_say_what_is_wrong(given: dict[str, Any], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         make_features(**given)
+
+
+def test_a_column_has_one_meaning() -> None:
+    columns: dict[str, Any] = {"nJet": ak.Array([2])}
+    for x, values in {"pt": [90.0, 80.0], "eta": [0.0, 0.1], "phi": [0.0, 3.0], "mass": [9.0, 8.0]}.items():
+        columns[f"Jet_{x}"] = ak.Array([values])
+    events = events_from_columns(columns, 1, "memory", 0, {"dataset": "one"})
+    with pytest.raises(ConfigError, match=r"event features \['pt_j1'\] are columns of the resonance already"):
+        make_processor(resonance="dijet-small", event_features=["pt_j1", "ht"]).process(events)
+    assert (
+        make_processor(resonance="dijet-small", event_features=["ht"]).process(events)["one"]["cutflow"]["selected"]
+        == 1
+    )
+
+
+BUILDER = """
+import numpy as np
+from resonaut.processors import EventFeatures
+
+def weight(events):
+    return np.full(len(events), {weight})
+
+class OneNumber:
+    variable = "mass"
+    config = {{}}
+
+    def build(self, events):
+        return EventFeatures({{"mass": np.full(len(events), {mass})}})
+
+    def __call__(self, events):
+        return self.build(events).columns
+"""
+
+
+def test_results_of_code_that_has_changed_are_not_taken_from_the_cache(
+    toys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toys.write_particle_frame(tmp_path / "events.h5", toys.make_particles(3, 10))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # two versions within a second
+
+    def run(mass: float, weight: float) -> tuple[float, float]:
+        (tmp_path / "builder_of_mine.py").write_text(BUILDER.format(mass=mass, weight=weight))
+        sys.modules.pop("builder_of_mine", None)
+        importlib.invalidate_caches()
+        _unpack.cache_clear()  # as in a new process
+        mine = importlib.import_module("builder_of_mine")
+        corrections = Corrections((WeightCorrection("own", nominal=mine.weight),))
+        processor = TableProcessor(mine.OneNumber(), corrections=corrections)
+        result = run_processor({"s": [str(tmp_path / "events.h5")]}, processor, cache_dir=tmp_path / "cache")
+        return float(result.table()["mass"][0]), float(result.table()["weight"][0])
+
+    assert run(1000.0, 1.0) == (1000.0, 1.0)
+    assert run(2000.0, 1.0) == (2000.0, 1.0)
+    assert run(2000.0, 3.0) == (2000.0, 3.0)
+    assert run(1000.0, 1.0) == (1000.0, 1.0)
+    assert len(list((tmp_path / "cache").iterdir())) == 3
+
+
+def test_the_code_of_functions_and_what_they_enclose() -> None:
+    def times(factor: float) -> Any:
+        return lambda events: np.full(len(events), factor)
+
+    one, two, again = (WeightCorrection("w", nominal=times(x)).config for x in (1.1, 1.2, 1.1))
+    assert one == again
+    assert one != two
+    assert WeightCorrection("w", nominal=functools.partial(max, 1)) != WeightCorrection(
+        "w", nominal=functools.partial(max, 2)
+    )
+    assert code_digest(functools.partial(times, 1.0)) != code_digest(functools.partial(times, 2.0))
+    assert code_digest(DijetFeatures()) == code_digest(DijetFeatures(radius=0.4))  # options are no code
+    assert code_digest(DijetFeatures()) != code_digest(DijetCuts())

@@ -29,11 +29,11 @@ SHAPES = ("sphericity", "aplanarity", "planarity", "c_parameter", "d_parameter")
 
 def events_of(jets: list[list[tuple[float, float, float, float]]], **columns: Any) -> Any:
     """Events with the given jets (pt, eta, phi, mass)."""
-    fields = ("pt", "eta", "phi", "mass")
-    branches: dict[str, Any] = {"nJet": ak.Array([len(event) for event in jets])}
-    for k, x in enumerate(fields):
-        values = ak.Array([[jet[k] for jet in event] for event in jets])
-        branches[f"Jet_{x}"] = ak.values_astype(values, np.float64)
+    counts = np.array([len(event) for event in jets], np.int64)
+    branches: dict[str, Any] = {"nJet": ak.Array(counts)}
+    flat = np.array([jet for event in jets for jet in event], np.float64).reshape(-1, 4)
+    for values, x in zip(flat.T, ("pt", "eta", "phi", "mass"), strict=True):
+        branches[f"Jet_{x}"] = ak.unflatten(np.ascontiguousarray(values), counts)
     branches |= {name: ak.Array(values) for name, values in columns.items()}
     return events_from_columns(branches, len(jets), "memory", 0, {"dataset": "hand"})
 
@@ -195,6 +195,29 @@ def test_which_jets_count() -> None:
     for name in ("sphericity", "transverse_sphericity", "thrust", "m_jj", "dr_j1_j2"):
         assert np.isnan(EventVariables((name,))(one)[name]).tolist() == [True, False], name
     assert EventVariables(("n_jets",), where={"Jet.mass": {"max": 5}})(events)["n_jets"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "bad", [(np.nan, 0, 2, 5), (60, np.nan, 2, 5), (60, 0, np.inf, 5), (60, 0, 2, np.nan), (-60, 0, 2, 5)]
+)
+def test_a_jet_that_is_not_finite_makes_its_event_unknown(bad: Any) -> None:
+    """No cut removes it: where its momentum is not known, neither is whether it counts, nor which jet leads."""
+    names = ("ht", "n_jets", "pt_j1", "pt_j2", "m_jets", "mht", "thrust", "sphericity", "centrality", "m_jj")
+    good = [(100, 0, 0, 5), (80, 0, 3, 5)]
+    found = EventVariables(names)(events_of([good, [*good, bad], good]))
+    for name, values in found.items():
+        assert np.isnan(values).tolist() == [False, True, False], name
+    np.testing.assert_allclose(found["ht"][[0, 2]], 180)
+
+
+@pytest.mark.parametrize("rows", [[], [[]], [[], []]])
+def test_events_without_jets(rows: Any) -> None:
+    met = {"MET_pt": np.full(len(rows), 30.0), "MET_phi": np.zeros(len(rows))}
+    names = ("ht", "n_jets", "mht", "m_jets", "meff", "pt_j1", "thrust", "sphericity", "min_dphi_jets_met", "st")
+    found = EventVariables(names)(events_of(rows, **met))
+    expected = {"ht": 0, "n_jets": 0, "mht": 0, "m_jets": 0, "meff": 30, "st": 30}
+    for name in names:
+        np.testing.assert_array_equal(found[name], np.full(len(rows), expected.get(name, np.nan)), err_msg=name)
 
 
 def test_an_event_without_the_objects_is_skipped_and_counted(top_pairs: Any) -> None:

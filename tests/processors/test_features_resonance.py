@@ -225,18 +225,57 @@ def test_the_table_has_every_event_once_and_its_numbers(events: Any) -> None:
     assert len(set(table["event"].tolist())) == output["cutflow"]["selected"] == len(table["m_mumu"])
 
 
-def test_objects_that_are_not_finite_skip_the_event() -> None:
-    whole = toy_events(n=30)
-    pt = ak.to_list(whole.Muon.pt)
-    broken = next(i for i, row in enumerate(pt) if len(row) == 2)
-    pt[broken][0] = float("nan")
-    eta, phi, charge = whole.Muon.eta, whole.Muon.phi, whole.Muon.charge
-    branches = {"Muon_pt": ak.Array(pt), "Muon_eta": eta, "Muon_phi": phi, "Muon_charge": charge, "nMuon": ak.num(eta)}
-    branches["Muon_mass"] = whole.Muon.mass
-    events = events_from_columns(branches, 30, "memory", 0, {"dataset": "toys"})
-    output = TableProcessor(ResonanceFeatures(("Muon", "Muon"))).process(events)["toys"]
+def muons(rows: list[list[tuple[float, float, float]]]) -> Any:
+    """Events with muons (pt, eta, charge)."""
+    counts = np.array([len(row) for row in rows], np.int64)
+    branches: dict[str, Any] = {"nMuon": ak.Array(counts)}
+    flat = np.array([(*one, 3.0 * k, 0.10566) for row in rows for k, one in enumerate(row)]).reshape(-1, 5)
+    for values, x in zip(flat.T, ("pt", "eta", "charge", "phi", "mass"), strict=True):
+        branches[f"Muon_{x}"] = ak.unflatten(np.ascontiguousarray(values), counts)
+    return events_from_columns(branches, len(rows), "memory", 0, {"dataset": "toys"})
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        [(np.nan, 0.0, 1), (40.0, 0.5, -1)],
+        [(50.0, np.inf, 1), (40.0, 0.5, -1)],
+        [(50.0, 0.0, 1), (40.0, 0.5, -1), (np.nan, 0.0, 1)],  # a third, which may be the leading one
+        [(50.0, 0.0, 1), (40.0, 0.5, -1), (-6.0, 0.0, 1)],
+        [(50.0, 0.0, 1), (np.nan, 0.5, -1)],  # whether there are two above the cut is not known
+    ],
+)
+@pytest.mark.parametrize("where", [{}, {"Muon.pt": 20, "Muon.eta": {"abs_max": 2.4}}])
+def test_objects_that_are_not_finite_skip_the_event(broken: Any, where: dict[str, Any]) -> None:
+    good = [(50.0, 0.0, 1), (40.0, 0.5, -1)]
+    builder = ResonanceFeatures(("Muon", "Muon"), charge="opposite", where=where)
+    output = TableProcessor(builder).process(muons([good, broken, [], good[:1], good]))["toys"]
     assert output["skipped"] == {"objects not finite": 1}
-    assert output["cutflow"]["two muons"] == output["cutflow"]["selected"] + 1
+    assert output["cutflow"] == {"all": 5, "two muons": 2, "opposite charge": 2, "selected": 2}
+    assert output["table"]["pt_l1"].value.tolist() == [50.0, 50.0]
+    leptons = ResonanceFeatures(("Lepton", "Lepton"))
+    events = muons([good, broken])
+    events = ak.Array({"Muon": ak.Array(ak.to_layout(events.Muon)), "Electron": events.Muon[events.Muon.pt > 1000]})
+    assert leptons.build(events).broken["objects not finite"].tolist() == [False, True]
+
+
+def test_chunks_without_events_or_objects() -> None:
+    for rows in ([], [[]], [[], []]):
+        output = TableProcessor(ResonanceFeatures(("Muon", "Muon"), charge="opposite")).process(muons(rows))["toys"]
+        assert output["cutflow"]["all"] == len(rows)
+        assert output["cutflow"]["selected"] == len(output["table"]["m_mumu"].value) == 0
+        assert not output["skipped"]
+
+
+def test_a_charge_that_a_file_does_not_have_is_not_zero() -> None:
+    found = muons([[(50.0, 0.0, 1), (40.0, 0.0, 1)]]).Muon
+    plain = ak.Array({"Muon": ak.zip({x: found[x] for x in ("pt", "eta", "phi", "mass")})})
+    with pytest.raises(InputError, match="needs the field charge of Muon, which has pt, eta, phi, mass"):
+        ResonanceFeatures(("Muon", "Muon"), charge="same")(plain)
+    assert ResonanceFeatures(("Muon", "Muon"))(plain)["m_mumu"][0] > 50
+    branches = {f"Muon_{x}": found[x] for x in ("pt", "eta", "phi", "mass")} | {"nMuon": ak.num(found)}
+    with pytest.raises(InputError, match="Muon lacks what such objects have: MuonArray requires the 'charge' field"):
+        ResonanceFeatures(("Muon", "Muon"))(events_from_columns(branches, 1, "memory", 0, {}))
 
 
 def test_chunks_do_not_matter_and_empty_ones_have_the_columns(events: Any) -> None:

@@ -243,6 +243,35 @@ def test_linked_constituents_give_any_observable_of_k_jets(reference_data: Path)
         assert np.isnan(pair.columns[name][~two]).all()
 
 
+def linked(index: list[list[int]], pt: list[list[float]]) -> Any:
+    """Two events with a jet each, and links of jets to candidates."""
+    columns: dict[str, Any] = {"FatJet_pt": ak.Array([[200.0], [300.0]])}
+    columns |= {f"FatJet_{x}": ak.Array([[0.0], [0.0]]) for x in ("eta", "phi", "mass")}
+    columns |= {"PFCands_pt": ak.Array(pt), "PFCands_eta": ak.Array([[0.1, -0.1, 0.0], [0.2, -0.2, 0.0]])}
+    columns |= {f"PFCands_{x}": ak.Array([[0.0] * 3] * 2) for x in ("phi", "mass")}
+    columns |= {"FatJetPFCands_pFCandsIdx": ak.Array(index), "FatJetPFCands_jetIdx": ak.Array([[0] * 3] * 2)}
+    columns |= {f"n{name}": ak.Array([n, n]) for name, n in (("FatJet", 1), ("PFCands", 3), ("FatJetPFCands", 3))}
+    return events_from_columns(columns, 2, "memory", 0, {"dataset": "links"})
+
+
+def test_links_to_no_candidate_are_left_out_and_impossible_ones_refused() -> None:
+    pt = [[100.0, 50.0, 10.0], [90.0, 60.0, 20.0]]
+    events = linked([[0, 1, -1], [-1, 0, 1]], pt)
+    found = collection_jets(events, "FatJet", 0.8, 1, ["n", "ptd"])
+    assert found.columns["n"][:, 0].tolist() == [2, 2]
+    expected = [np.hypot(100, 50) / 150, np.hypot(90, 60) / 150]
+    np.testing.assert_allclose(found.columns["ptd"][:, 0], expected)
+    with pytest.raises(InputError, match="points to candidate 3"):
+        collection_jets(linked([[0, 1, 3], [0, 1, 2]], pt), "FatJet", 0.8, 1, ["n"])
+
+
+def test_a_jet_with_a_constituent_that_is_not_finite_has_no_number_of_them() -> None:
+    events = linked([[0, 1, 2], [0, 1, 2]], [[100.0, float("nan"), 10.0], [90.0, 60.0, 20.0]])
+    found = collection_jets(events, "FatJet", 0.8, 1, ["n", "tau1"])
+    assert np.isnan(found.columns["n"]).tolist() == [[True], [False]]
+    assert np.isnan(found.columns["tau1"]).tolist() == [[True], [False]]
+
+
 def test_charges_come_from_the_file_or_from_the_kind_of_candidate(reference_data: Path) -> None:
     events = events_of(reference_data / "root" / "pfnano.root", [])
     stored, _ = flatten_particles(events.PFCands, charges=True)
