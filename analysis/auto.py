@@ -15,7 +15,9 @@ from resonaut.analysis.config import ScanConfig, SearchConfig, parse_config
 from resonaut.analysis.events import event_stage
 from resonaut.analysis.rundir import RunDirectory
 from resonaut.errors import InputError
+from resonaut.files import atomic_path
 from resonaut.processors import read_table
+from resonaut.processors.sources.remote import is_remote
 from resonaut.stats import Window, fit_background, log_edges, make_spectrum, sliding_windows
 
 __all__ = ("find_mass_range", "hunt_config")
@@ -68,6 +70,12 @@ def find_mass_range(mass: npt.NDArray[np.float64], *, function: str = "dijet4", 
         raise InputError(msg)
     high = min(float(np.sort(mass)[-100]), 0.95 * sqrts)
     low = float(np.quantile(mass, 0.001))
+    if not low < high:
+        msg = (
+            f"the masses span {mass.min():.4g} to {mass.max():.4g} GeV, expected a spectrum below sqrts = {sqrts:g} GeV: is the "
+            "column in MeV, or the same for all events?"
+        )
+        raise InputError(msg)
     bins = max(20, int(np.log(high / low) / np.log(_BIN_RATIO)))
     edges = log_edges(low, high, bins)
     counts = np.histogram(mass, edges)[0]
@@ -81,6 +89,18 @@ def find_mass_range(mass: npt.NDArray[np.float64], *, function: str = "dijet4", 
         "write a config with your own range and function (resonaut run)"
     )
     raise InputError(msg)
+
+
+def _inputs(files: tuple[str, ...], out: Path) -> tuple[str, ...]:
+    """Names for a config: whole paths, or, where some are URLs, one list of all of them in the run directory."""
+    absolute = tuple(name if is_remote(name) else str(Path(name.removeprefix("@")).resolve()) for name in files)
+    if not any(is_remote(name) for name in absolute):
+        return absolute
+    path = out.absolute() / "inputs.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(f"{name}\n" for name in absolute))
+    return (str(path),)
 
 
 def hunt_config(
@@ -112,7 +132,7 @@ def hunt_config(
     InputError
         If the files cannot be used, or no mass range is found.
     """
-    absolute = tuple(str(Path(f).resolve()) for f in files)
+    absolute = _inputs(files, out)
     content: dict[str, Any] = {"name": name, "seed": seed, "workers": workers}
     content["input"] = {"files": absolute, "resonance": resonance}
     content["scan"] = {"low": 1, "high": 2, "variable": variable}

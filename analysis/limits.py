@@ -1,4 +1,4 @@
-"""Fourth stage: CLs upper limits on a generic Gaussian resonance at the centre of each window, as resumable units."""
+"""Fourth stage: CLs upper limits on signals, first of all on a generic Gaussian resonance at the centre of each window."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from resonaut.stats import (
     TOYS_BELOW,
     LimitResult,
     ScanInput,
+    Signal,
     build_workspace,
     fit_background,
     gaussian_template,
@@ -30,31 +31,49 @@ from resonaut.stats.spectrum import poisson_counts
 
 __all__ = ("LimitJob", "limit_cuts", "limit_jobs", "limit_stage", "limit_warnings", "selected_by")
 
-
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class LimitJob:
-    """The limit at one mass after one cut: everything that it depends on."""
+    """The limit on one signal in one spectrum, as a resumable unit: everything that it depends on.
+
+    Parameters
+    ----------
+    folder : of the unit.
+    signal : name of the signal.
+    mass : of the signal, GeV.
+    template : in the bins of the spectrum, with its uncertainties.
+    fit : of the background.
+    counts, edges : (bins,) events and (bins + 1,) GeV.
+    """
 
     folder: Path
-    key: str
     signal: str
     mass: float
-    width: float
-    uncertainty: float
+    template: Signal
     fit: FitOptions
     counts: Floats
     edges: Floats
 
+    @classmethod
+    def of(
+        cls, config: SearchConfig, selection: ScanInput, folder: Path, signal: str, mass: float, template: Signal
+    ) -> LimitJob:
+        """The limit on a signal in the spectrum of a selection, in a folder of its own below `folder`."""
+        counts, edges = poisson_counts(selection.spectrum)
+        place = folder / selection_name(selection)
+        return cls(place, signal, mass, template, fit_options(config, selection), counts, edges)
+
     @property
     def unit(self) -> Unit:
-        return Unit(self.folder, self.key)
+        spectrum = (self.counts.tolist(), self.edges.tolist())
+        made_of = (self.signal, self.mass, self.template.to_dict(), list(self.fit), *spectrum)
+        return Unit(self.folder, digest(__version__, *made_of))
 
     @property
     def result(self) -> LimitResult:
-        """Limit of a finished unit."""
+        """Limit of a finished unit, in signal events."""
         return LimitResult.from_dict(read_json(self.folder / "limit.json"))
 
 
@@ -92,52 +111,44 @@ def limit_jobs(config: SearchConfig, run: RunDirectory, selections: Sequence[Sca
     """Units of the stage, one per mass (the centre of a window), method and cut."""
     if config.limits is None:
         return []
+    uncertainty, part = config.limits.uncertainty, config.limits.width
     jobs = []
     for selection in selections:
         if selection.cut not in limit_cuts(config):
             continue
-        counts, edges = poisson_counts(selection.spectrum)
         mass = float(np.sqrt(selection.window.low * selection.window.high))
-        width = config.limits.width * mass
-        options = (mass, width, config.limits.uncertainty)
-        fit = fit_options(config, selection)
-        after = selected_by(selection.method, selection.cut)
-        signal = f"Gaussian, {100 * config.limits.width:g} % wide, {after}"
-        how = [value for value in fit if value is not None]
-        key = digest(__version__, signal, *options, *how, counts.tolist(), edges.tolist())
-        folder = run.path / "limits" / selection_name(selection)
-        jobs.append(LimitJob(folder, key, signal, *options, fit, counts, edges))
+        shape = gaussian_template(mass, part * mass, poisson_counts(selection.spectrum)[1])
+        template = Signal(shape, {"signal_yield": uncertainty} if uncertainty else {})
+        name = f"Gaussian, {100 * part:g} % wide, {selected_by(selection.method, selection.cut)}"
+        jobs.append(LimitJob.of(config, selection, run.path / "limits", name, mass, template))
     return jobs
 
 
 def _work(job: LimitJob) -> None:
     def work(folder: Path) -> None:
-        def template(mass: float, edges: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-            return gaussian_template(mass, job.width, edges)
-
+        spectrum = (job.counts, job.edges)
         # A scan of one mass: a limit that fails is a result that says why, and the other units go on.
         (limit,) = limit_scan(
-            (job.counts, job.edges), [job.mass], template, **job.fit._asdict(),
-            signal_uncertainty=job.uncertainty, name=job.signal,
-        )  # fmt: skip
+            spectrum, [job.mass], lambda _mass, _edges: job.template, **job.fit._asdict(), name=job.signal
+        )
         write_json(folder / "limit.json", limit.to_dict())
+        write_json(folder / "signal.json", job.template.to_dict())
         if limit.ok:
-            # The template is scaled to the limit, so that CLs = 0.05 at mu = 1 for whoever runs the workspace.
-            options = job.fit._replace(function=limit.function)._asdict()
-            fit = fit_background((job.counts, job.edges), **options, errors="fisher")
-            workspace = build_workspace(
-                fit, template(job.mass, job.edges) * limit.observed, signal_uncertainty=job.uncertainty
-            )
-            write_workspace(folder / "workspace.json", workspace)
+            # The signal is scaled to the limit, so that CLs = 0.05 at mu = 1 for whoever runs the workspace; the limit
+            # counts the events in the fitted bins, which may be a part of the template's.
+            fit = fit_background(spectrum, **job.fit._replace(function=limit.function)._asdict(), errors="fisher")
+            inside = job.template.template[fit.mask | fit.blinded].sum()
+            signal = job.template.scaled(limit.observed / inside)
+            write_workspace(folder / "workspace.json", build_workspace(fit, signal))
 
     job.unit.make(work)
 
 
-def limit_stage(jobs: Sequence[LimitJob], *, workers: int) -> list[LimitResult]:
+def limit_stage(jobs: Sequence[LimitJob], *, workers: int, title: str = "upper limits") -> list[LimitResult]:
     """Limits of all jobs, computing those that are not there yet."""
     todo = [job for job in jobs if not job.unit.done]
     if todo:
-        with progress_bar("upper limits", len(todo)) as advance:
+        with progress_bar(title, len(todo)) as advance:
             for _ in map_unordered(_work, todo, workers=workers):
                 advance(1)
     return [job.result for job in jobs]

@@ -131,16 +131,19 @@ def choose_features(method: MethodConfig, columns: Sequence[str]) -> tuple[str, 
     Raises
     ------
     InputError
-        If fewer than two of the defaults are in the table.
+        If a configured one is not in the table, or fewer than two of the defaults are.
     """
     if method.features != "auto":
+        if missing := [name for name in method.features if name not in columns]:
+            msg = f"{method.title}: the event table has no {', '.join(missing)}; it has {', '.join(columns)}"
+            raise InputError(msg)
         return tuple(method.features)
     wanted = make_scorer(method.name, **method.options).features
     found = tuple(name for name in wanted if name in columns)
     if len(found) < 2:
         msg = (
             f"{method.name} needs features like {', '.join(wanted)}; the events have {', '.join(columns)}. "
-            "Name your own in a config: methods: [{name: ..., features: [...]}]"
+            "Name your own: --features of a hunt, or in a config methods: [{name: ..., features: [...]}]"
         )
         raise InputError(msg)
     if missing := [name for name in wanted if name not in found]:
@@ -233,9 +236,6 @@ def _sample(job: ScoreJob) -> tuple[npt.NDArray[np.int64], int, Sample]:
 def _events(job: ScoreJob, path: Path, optional: tuple[str, ...]) -> tuple[npt.NDArray[np.int64], int, Sample]:
     there = table_columns(path)
     table = read_table(path, columns=[c for c in (*job.features, job.variable, "weight", *optional) if c in there])
-    if missing := [name for name in job.features if name not in table.fields]:
-        msg = f"{job.method.title}: the event table has no {', '.join(missing)}; it has {', '.join(there)}"
-        raise InputError(msg)
     arrays = {name: np.asarray(table[name]) for name in table.fields}
     mass = arrays[job.variable]
     inside = (mass >= job.mass_range[0]) & (mass < job.mass_range[1])

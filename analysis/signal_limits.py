@@ -10,16 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from resonaut import __version__
 from resonaut.analysis.config import SearchConfig
-from resonaut.analysis.limits import limit_cuts
-from resonaut.analysis.parallel import map_unordered
-from resonaut.analysis.progress import progress_bar
-from resonaut.analysis.rundir import RunDirectory, Unit
+from resonaut.analysis.limits import LimitJob, limit_cuts, limit_stage
+from resonaut.analysis.rundir import RunDirectory
 from resonaut.analysis.scoring import ScoreJob
 from resonaut.analysis.signal_config import STATISTICS, SignalConfig
 from resonaut.analysis.signals import SignalSample
-from resonaut.analysis.spectra import FitOptions, fit_options, selection_name
 from resonaut.analysis.systematics import (
     SignalSpectra,
     TemplateJob,
@@ -27,57 +23,50 @@ from resonaut.analysis.systematics import (
     template_jobs,
     template_stage,
 )
-from resonaut.files import digest, read_json, write_json
-from resonaut.stats import (
-    LimitResult,
-    ScanInput,
-    Signal,
-    build_workspace,
-    fit_background,
-    limit_scan,
-    write_workspace,
-)
-from resonaut.stats.spectrum import poisson_counts
+from resonaut.stats import TOYS_BELOW, ScanInput, Signal
 
-__all__ = ("SignalLimitJob", "SignalResult", "SignalStage", "signal_of", "signal_results", "signal_stage")
+__all__ = ("SignalResult", "SignalStage", "signal_of", "signal_results", "signal_stage")
 
 Floats = npt.NDArray[np.float64]
+LARGEST = 1.0  # relative change of the yield that a log-normal factor stands for
 FEW = 10.0  # simulated events after a cut, below which there is no shape to set a limit with
 
 
 def signal_of(spectra: SignalSpectra, config: SignalConfig) -> Signal:
-    """The signal for `resonaut.stats`: per event that is produced, with the uncertainties of its yield and of its shape."""
-    total, error = spectra.efficiency, spectra.efficiency_error
+    """The signal for `resonaut.stats`: per event that is produced, with the uncertainties of its yield and of its shape.
+
+    A variation that changes the yield is a log-normal factor of it (``normsys`` of pyhf) times templates with what is left of
+    the change (``histosys``), so that at one standard deviation both give the spectra of the variation, and further out the
+    signal does not vanish or become negative. The number of simulated events is one nuisance parameter a bin, as ``staterror``
+    of pyhf.
+    """
     yields = {name: value for name, value in config.uncertainties.items() if value}
-    if error > 0:
-        yields[f"{STATISTICS}_{config.name}"] = error / total
+    shapes = {}
     # a variation that leaves nothing cannot be a template; a millionth of the nominal one is nothing to a limit
     floor = 1e-6 * spectra.nominal
-    shapes = {name: (np.maximum(down, floor), np.maximum(up, floor)) for name, (down, up) in spectra.nuisances.items()}
-    return Signal(spectra.nominal, yields, shapes)
+    for name, pair in spectra.nuisances.items():
+        down, up = (np.maximum(each, floor) for each in pair)
+        change = float(np.sqrt(up.sum() / down.sum())) - 1.0
+        if 0.0 < change <= LARGEST:  # a factor of the yield cannot fall with its parameter
+            yields[name] = change
+            down, up = down * (1.0 + change), up / (1.0 + change)
+        if not np.allclose([down, up], spectra.nominal, rtol=1e-9, atol=0.0):
+            shapes[name] = (down, up)
+    return Signal(spectra.nominal, yields, shapes | _statistics(spectra, config.name))
 
 
-@dataclass(frozen=True)
-class SignalLimitJob:
-    """The limit on one signal in one spectrum."""
-
-    folder: Path
-    key: str
-    name: str
-    mass: float
-    signal: Signal
-    fit: FitOptions
-    counts: Floats
-    edges: Floats
-
-    @property
-    def unit(self) -> Unit:
-        return Unit(self.folder, self.key)
-
-    @property
-    def result(self) -> LimitResult:
-        """Limit of a finished unit, in selected events."""
-        return LimitResult.from_dict(read_json(self.folder / "limit.json"))
+def _statistics(spectra: SignalSpectra, name: str) -> dict[str, tuple[Floats, Floats]]:
+    """Templates with one bin moved by its error; bins that hold the last hundredth of the variance are left out."""
+    variance = np.where(spectra.nominal > 0, spectra.variance, 0.0)
+    order = np.argsort(variance)
+    kept = order[np.cumsum(variance[order]) > 0.01 * variance.sum()]
+    found = {}
+    for place in sorted(kept.tolist()):
+        error = np.zeros(len(variance))
+        error[place] = np.sqrt(variance[place])
+        pair = (np.maximum(spectra.nominal - error, 0.0), spectra.nominal + error)
+        found[f"{STATISTICS}_{name}_bin{place:03d}"] = pair
+    return found
 
 
 @dataclass(frozen=True)
@@ -89,7 +78,7 @@ class SignalResult:
     cut: float
     spectra: SignalSpectra
     unscored: int
-    limit: SignalLimitJob | None = None
+    limit: LimitJob | None = None
     why_not: str = ""
 
     @property
@@ -123,6 +112,9 @@ class SignalResult:
             found.append(f"{who}, cut {100 * self.cut:g} %: {self.why_not}")
         if self.limit and not self.limit.result.ok:
             found.append(f"{who}, cut {100 * self.cut:g} %: no limit, {self.limit.result.status}")
+        elif self.limit and self.limit.result.method == "toys":
+            few = f"rests on fewer than {TOYS_BELOW:g} events, where the asymptotic formula is too optimistic"
+            found.append(f"{who}, cut {100 * self.cut:g} %: the limit {few}: it comes from toys")
         return found
 
     def to_dict(self, luminosity: float | None) -> dict[str, Any]:
@@ -151,7 +143,7 @@ class SignalResult:
         }
         inside = float(self.spectra.nominal[self.fitted].sum())
         if luminosity and inside > 0 and limit.ok:
-            produced = limit.cross_section(luminosity, efficiency=inside)
+            produced = limit.cross_section(luminosity, efficiency=min(inside, 1.0))
             values |= {"observed_fb": produced.observed, "expected_fb": list(produced.expected)}
             if cross_section:
                 values["observed_strength"] = produced.observed / cross_section
@@ -186,38 +178,11 @@ def signal_results(
                 why = f"failed: {effective:.1f} simulated events are left after the cut, too few for a template"
                 found.append(SignalResult(*given, why_not=why))
                 continue
-            found.append(SignalResult(*given, limit=_limit_job(config, run, job, selection, each)))
+            signal = job.sample.config
+            folder = run.path / "signals" / signal.name / "limits"
+            limit = LimitJob.of(config, selection, folder, signal.name, signal.mass, signal_of(each, signal))
+            found.append(SignalResult(*given, limit=limit))
     return found
-
-
-def _limit_job(
-    config: SearchConfig, run: RunDirectory, job: TemplateJob, selection: ScanInput, spectra: SignalSpectra
-) -> SignalLimitJob:
-    counts, edges = poisson_counts(selection.spectrum)
-    fit = fit_options(config, selection)
-    signal = signal_of(spectra, job.sample.config)
-    name, mass = job.sample.config.name, job.sample.config.mass
-    key = digest(__version__, name, mass, signal.to_dict(), list(fit), counts.tolist(), edges.tolist())
-    folder = run.path / "signals" / name / "limits" / selection_name(selection)
-    return SignalLimitJob(folder, key, name, mass, signal, fit, counts, edges)
-
-
-def _work(job: SignalLimitJob) -> None:
-    def work(folder: Path) -> None:
-        spectrum = (job.counts, job.edges)
-        # A scan of one mass: a limit that fails is a result that says why, and the other units go on.
-        (limit,) = limit_scan(
-            spectrum, [job.mass], lambda _mass, _edges: job.signal, **job.fit._asdict(), name=job.name
-        )
-        write_json(folder / "limit.json", limit.to_dict())
-        write_json(folder / "signal.json", job.signal.to_dict())
-        if limit.ok:
-            # The signal is scaled to the limit, so that CLs = 0.05 at mu = 1 for whoever runs the workspace.
-            fit = fit_background(spectrum, **job.fit._replace(function=limit.function)._asdict(), errors="fisher")
-            inside = job.signal.template[fit.mask | fit.blinded].sum()
-            write_workspace(folder / "workspace.json", build_workspace(fit, job.signal.scaled(limit.observed / inside)))
-
-    job.unit.make(work)
 
 
 @dataclass(frozen=True)
@@ -255,11 +220,7 @@ def signal_stage(
     template_stage(templates, workers=config.workers)
     results = signal_results(config, run, templates, selections)
     limits = [result.limit for result in results if result.limit is not None]
-    todo = [job for job in limits if not job.unit.done]
-    if todo:
-        with progress_bar("limits on signals", len(todo)) as advance:
-            for _ in map_unordered(_work, todo, workers=config.workers):
-                advance(1)
+    limit_stage(limits, workers=config.workers, title="limits on signals")
     for sample in samples:
         warnings += sample.warnings
     for result in results:

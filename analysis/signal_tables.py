@@ -18,6 +18,7 @@ from resonaut.processors.variations import (
     SELECTED,
     completed,
     plain_columns,
+    plain_name,
     shared_columns,
     variations_of,
     varied,
@@ -111,7 +112,7 @@ def _cut(columns: Columns, cuts: Cuts, variable: str, books: dict[str, Any]) -> 
     else:
         rows = alive[NOMINAL]
     for name in columns:
-        if name.startswith("weight"):  # of an event that a variation has no factor for: it does not count there
+        if plain_name(name) == "weight":  # of an event that a variation has no factor for: it does not count there
             columns[name] = np.where(np.isfinite(columns[name]), columns[name], 0.0)
     selected = int(np.count_nonzero(alive[NOMINAL]))
     books |= {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,16 +107,25 @@ def signal_samples(config: SearchConfig, base: Path, run: RunDirectory) -> list[
         for signal in config.signals
     ]
     read = _named((*config.resolved_files(base), *config.resolved_simulation(base))) if made else ()
-    data = {content_digest(file.path): file.path for file in read}
+    data = {content_digest(file.path): f"{file.path}, which the search reads as data or simulation" for file in read}
     for signal, _, files in made:  # all of them, before the first is processed
-        for file in files:
-            if same := data.get(content_digest(file.path)):
-                msg = (
-                    f"{file.path} of the signal {signal.name} holds the same bytes as {same}, which the search reads as "
-                    "data or simulation"
-                )
-                raise InputError(msg)
+        _refuse_same(signal, files, data, config.input.columns)
     return [_sample(config, run, signal, corrections, files) for signal, corrections, files in made]
+
+
+def _refuse_same(signal: SignalConfig, files: Sequence[NamedFile], data: Mapping[str, str], columns: Any) -> None:
+    """InputError for events that are data, and for a table that is there twice; event files are compared when they are read."""
+    seen = dict(data)
+    for file in files:
+        content = content_digest(file.path)
+        if same := seen.get(content):
+            msg = f"{file.path} of the signal {signal.name} holds the same bytes as {same}"
+            raise InputError(msg)
+        if _is_table(file, columns):
+            seen[content] = f"{file.path}: its events would count twice, leave one out"
+        if file.metadata.get("data"):
+            msg = f"{file.path} of the signal {signal.name} is in a dataset of data ({file.origin}): leave `data` out"
+            raise InputError(msg)
 
 
 def _named(paths: Sequence[Path]) -> tuple[NamedFile, ...]:
@@ -128,14 +137,14 @@ def _sample(
     config: SearchConfig, run: RunDirectory, signal: SignalConfig, corrections: Corrections, files: Sequence[NamedFile]
 ) -> SignalSample:
     given = config.input
-    content = [(Path(file.path).name, content_digest(file.path), file.tree, dict(file.metadata)) for file in files]
-    how = (given.processor().config, config.variable, given.on_bad_file, given.duplicates)
+    content = [(Path(f.path).name, content_digest(f.path), f.dataset, f.tree, f.metadata, f.source) for f in files]
+    how = (given.processor().config, config.variable, given.columns, given.on_bad_file, given.duplicates)
     key = digest(content, *how, corrections.config, __version__)
     unit = run.unit(f"signals/{signal.name}/events", key)
     cache = run.path / f"cache-signal-{signal.name}"
 
     def work(folder: Path) -> None:
-        tables = [Path(file.path) for file in files if EventTable().recognises(file.path)]
+        tables = [Path(file.path) for file in files if _is_table(file, given.columns)]
         if tables and len(tables) < len(files):
             msg = f"signal {signal.name} mixes event files and event tables: give one kind, or make them two signals"
             raise InputError(msg)
@@ -161,6 +170,11 @@ def _sample(
     return SignalSample(signal, unit.folder / "events.parquet", key, unit.seconds, books)
 
 
+def _is_table(file: NamedFile, columns: Any) -> bool:
+    """Whether a file is an event table, not one that a column map reads."""
+    return file.source is None and columns is None and EventTable().recognises(file.path)
+
+
 def _from_tables(paths: Sequence[Path], out: Path, config: SearchConfig, corrections: Corrections) -> dict[str, Any]:
     cuts = config.input.processor().cuts
     columns, books = read_signal_tables(paths, cuts, corrections, variable=config.variable)
@@ -173,7 +187,7 @@ def _from_events(
 ) -> dict[str, Any]:
     given, executor = config.input, config.input.executor
     result = run_processor(
-        fileset_of(files), given.processor(corrections),
+        fileset_of(files, given.columns), given.processor(corrections),
         executor=executor.name, workers=executor.workers, scheduler=executor.scheduler, options=executor.options,
         chunksize=executor.chunks, memory_limit=executor.memory_limit, retries=executor.retries, cache_dir=cache,
         on_bad_file=given.on_bad_file, duplicates=given.duplicates, table=out, progress=True,

@@ -259,5 +259,9 @@ def option_pairs(options: tuple[str, ...]) -> dict[str, Any]:
         if not sign:
             msg = f"executor option is {text!r}, expected KEY=VALUE"
             raise click.BadParameter(msg)
-        found[key.strip()] = yaml.safe_load(value)
+        try:
+            found[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            msg = f"the value of executor option {text!r} is not YAML: put it in quotes"
+            raise click.BadParameter(msg) from error
     return found

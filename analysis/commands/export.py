@@ -32,8 +32,15 @@ def export(scorer: Path, path: Path, events: Path | None, mass: str | None) -> N
     \b
     resonaut export runs/first/scores/cwola-trees/3371-3661/scorer --onnx scorer.onnx
     """
+    from resonaut.errors import ConfigError
     from resonaut.models import to_onnx
+    from resonaut.processors import find_scorers
 
+    first, *others = find_scorers(scorer).values()
+    if others:
+        msg = f"{scorer} has {1 + len(others)} scorers and a file holds one: give its folder, such as {first}"
+        raise ConfigError(msg)
+    scorer = first
     report = to_onnx(scorer, path, events=_sample(scorer, events, mass))
     card = report.card
     click.echo(f"{card['scorer']}: {len(card['features'])} features, mass {card['mass']}, digest {card['card_digest']}")

@@ -120,13 +120,13 @@ def to_onnx(
     Notes
     -----
     Inputs: "features" (n, d) and, where the scorer reads the mass, "mass" (n, 1), both in double precision, in GeV where they
-    have a unit. Output: "score" (n,), double. Networks are evaluated in single precision inside, as in resonaut. Operator sets
+    have a unit. Output: "score" (n,), double, NaN where an input is not finite. Networks are evaluated in single precision inside, as in resonaut. Operator sets
     17 and ai.onnx.ml 5: onnxruntime 1.20 or later.
     """
     source = _Source.of(scorer)
     points = source.points if working_points is None else check_working_points(working_points)
     graph = Graph(tuple(source.scorer.features))
-    model = _model(graph, convert(graph, source.scorer))
+    model = _model(graph, graph.where_known(convert(graph, source.scorer)))
     content = model.SerializeToString()
     made = random_events(graph, source.card, source.scorer.features)
     random = _agree(content, source.scorer, made, "random", graph.tolerance)

@@ -133,6 +133,16 @@ class Graph:
             value = self.op("Where", chosen, self.op("Div", value, MASS), value)
         return value
 
+    def where_known(self, score: str) -> str:
+        """The score (n,), NaN for an event with a feature or, where any node reads it, a mass that is not finite.
+
+        Comparisons in trees and activations of networks would make a number of it, and another one than resonaut.
+        """
+        nothing = self.sum(self.op("Mul", FEATURES, np.float64(0.0)), (1,))  # NaN where not finite, else 0
+        if self.uses_mass:
+            nothing = self.op("Add", nothing, self.sum(self.op("Mul", MASS, np.float64(0.0)), (1,)))
+        return self.op("Add", score, nothing)
+
     def note_range(self, features: Sequence[str], low: FloatArray, high: FloatArray) -> None:
         """Note where the features (as a classifier sees them) vary; ranges of several parts are joined."""
         for name, least, most in zip(features, np.ravel(low).tolist(), np.ravel(high).tolist(), strict=True):

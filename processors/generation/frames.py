@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import numpy.typing as npt
 from resonaut.errors import InputError
 from resonaut.files import atomic_path
 from resonaut.processors.generation.blocks import Block
-from resonaut.processors.sources.root import is_root, write_particle_tree
+from resonaut.processors.sources.root_files import TREE, is_root, open_root
 
 __all__ = ("FORMATS", "WIDTH", "Blocks", "read_generation")
 
@@ -31,6 +32,9 @@ Blocks = Callable[[], Iterable[Block]]
 
 WIDTH = 700
 """Particles of an event that a particle frame has room for."""
+
+BASKET = 40
+"""Blocks in one basket of a tree: ten thousand events, 20 MB of particles."""
 
 ATTRIBUTE = "resonaut"
 KINEMATICS = ("px", "py", "pz", "m", "tau1", "tau2", "tau3")
@@ -159,20 +163,32 @@ def _write_features(path: Path, blocks: Blocks, truth: dict[str, Any], label: in
 def _write_root(path: Path, blocks: Blocks, truth: dict[str, Any], label: int, origin: Any) -> None:
     import uproot
 
-    found = [block.candidates for block in blocks() if block.candidates is not None]
-    counts = np.concatenate([np.diff(part.offsets) for part in found])
-    flat = {x: np.concatenate([getattr(part, x) for part in found]) for x in ("pt", "eta", "phi")}
-    flat["mass"] = np.zeros_like(flat["pt"])
-    particles = ak.zip({x: ak.unflatten(column, counts) for x, column in flat.items()})
-    columns = dict(truth)
-    n = len(columns["event"])
-    known = {"label": np.full(n, label, np.int8), "run": np.ones(n, np.uint32)}
-    known["luminosityBlock"] = (columns.pop("block") + 1).astype(np.uint32)
-    known["event"] = columns.pop("event").astype(np.uint64)
-    with atomic_path(path) as temporary:
-        write_particle_tree(temporary, particles, **known, **columns)
-        with uproot.update(temporary) as file:
-            file[ATTRIBUTE] = json.dumps(origin)
+    n = len(truth["event"])
+    columns: dict[str, npt.NDArray[Any]] = {"label": np.full(n, label, np.int8), "run": np.ones(n, np.uint32)}
+    columns["luminosityBlock"] = (truth["block"] + 1).astype(np.uint32)
+    columns |= {"event": truth["event"].astype(np.uint64)}
+    columns |= {name: column for name, column in truth.items() if name not in ("block", "event")}
+    with atomic_path(path) as temporary, uproot.recreate(temporary) as file:
+        at = 0
+        for particles in _particles(blocks()):
+            if at == 0:
+                kinds = {name: column.dtype for name, column in columns.items()}
+                file.mktree(TREE, {"PFCand": particles.type.content, **kinds})
+            rows = slice(at, at + len(particles))
+            file[TREE].extend({"PFCand": particles, **{name: column[rows] for name, column in columns.items()}})
+            at += len(particles)
+        file[ATTRIBUTE] = json.dumps(origin)
+
+
+def _particles(blocks: Iterable[Block]) -> Iterator[ak.Array]:
+    """Particles of some blocks at a time: as much as is worth a basket, and never all of a long sample."""
+    left = iter(blocks)
+    while some := list(islice(left, BASKET)):
+        found = [block.candidates for block in some if block.candidates is not None]
+        counts = np.concatenate([np.diff(part.offsets) for part in found])
+        columns = {x: np.concatenate([getattr(part, x) for part in found]) for x in ("pt", "eta", "phi")}
+        columns["mass"] = np.zeros_like(columns["pt"])
+        yield ak.zip({x: ak.unflatten(column.astype(np.float32), counts) for x, column in columns.items()})
 
 
 FORMATS: dict[str, Callable[[Path, Blocks, dict[str, Any], int, Any], None]] = {
@@ -194,9 +210,7 @@ def read_generation(path: str | os.PathLike[str]) -> dict[str, Any]:
     name = os.fspath(path)
     try:
         if is_root(name):
-            import uproot
-
-            with uproot.open(name) as file:
+            with open_root(name) as file:
                 text = str(file[ATTRIBUTE]) if ATTRIBUTE in file else "{}"
         else:
             with h5py.File(name, "r") as file:

@@ -63,6 +63,30 @@ def _cell_place(eta: float, phi: float, size: float, eta_max: float, u: float, v
 
 
 @kernel
+def _read_out(
+    true: float,
+    tracks: float,
+    variance: float,
+    resolution: Floats,
+    threshold: float,
+    significance: float,
+    normal: float,
+) -> tuple[float, float]:
+    """A cell beside the tracks that point to it: energy of its neutral candidate (0: none), and the factor of its tracks."""
+    cell = smear(true, cell_resolution(true, resolution[0], resolution[1]), normal)
+    if cell < threshold:
+        cell = 0.0
+    sigma = cell_resolution(max(cell, tracks), resolution[0], resolution[1])
+    excess = cell - tracks
+    if excess > threshold and excess > significance * math.sqrt(sigma * sigma + variance):
+        return excess, 1.0
+    if tracks > 0.0 and cell > 0.0 and variance > 0.0 and sigma > 0.0:
+        weight = sigma * sigma / (sigma * sigma + variance)
+        return 0.0, (weight * tracks + (1.0 - weight) * cell) / tracks
+    return 0.0, 1.0
+
+
+@kernel
 def combine(
     eta: Floats,
     phi: Floats,
@@ -109,33 +133,23 @@ def combine(
         i = 0
         while i < order.size:
             p = order[i]
-            if keys[p] < 0:
-                if track[p] > 0.0:
-                    out[n] = track[p], eta[p], phi[p]
-                    n += 1
-                i += 1
-                continue
-            j, true, tracks, variance = i, 0.0, 0.0, 0.0
+            j, true, tracks, variance, scale = i, 0.0, 0.0, 0.0, 1.0
             while j < order.size and keys[order[j]] == keys[p]:
                 q = order[j]
                 true += energy[q]
                 tracks += track[q]
                 variance += track_sigma[q] ** 2
                 j += 1
-            c = where[p] - 1
-            cell = smear(true, cell_resolution(true, resolution[c, 0], resolution[c, 1]), normals[p])
-            if cell < thresholds[c]:
-                cell = 0.0
-            sigma = cell_resolution(max(cell, tracks), resolution[c, 0], resolution[c, 1])
-            excess, scale = cell - tracks, 1.0
-            if excess > thresholds[c] and excess > significance * math.sqrt(sigma * sigma + variance):
-                u, v = _cell_place(eta[p], phi[p], sizes[c], eta_max, uniforms[p, 0], uniforms[p, 1])
-                out[n] = excess, u, v
-                n += 1
-            elif tracks > 0.0 and cell > 0.0 and variance > 0.0 and sigma > 0.0:
-                weight = sigma * sigma / (sigma * sigma + variance)
-                scale = (weight * tracks + (1.0 - weight) * cell) / tracks
-            for k in range(i, j):
+            if keys[p] >= 0:
+                c = where[p] - 1
+                excess, scale = _read_out(
+                    true, tracks, variance, resolution[c], thresholds[c], significance, normals[p]
+                )
+                if excess > 0.0:
+                    u, v = _cell_place(eta[p], phi[p], sizes[c], eta_max, uniforms[p, 0], uniforms[p, 1])
+                    out[n] = excess, u, v
+                    n += 1
+            for k in range(i, j):  # the particles of a cell, or all that reach none, as their tracks
                 q = order[k]
                 if track[q] > 0.0:
                     out[n] = scale * track[q], eta[q], phi[q]

@@ -53,98 +53,86 @@ def _phase_space(pthat_min: float, pthat_max: float | None) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class QCD:
-    """Dijets of all QCD 2 -> 2 processes.
+class _HardScattering:
+    """What background processes share: a range of transverse momentum of the hard scattering, and a rate.
 
     Parameters
     ----------
     pthat_min, pthat_max : transverse momentum of the hard scattering [GeV]. A minimum close to the cut on the jets is fast
         and loses events whose jets gained momentum: docs/generate.md says how many.
-    bias : power p of the oversampling (pTHat / pthat_min)^p; the events get weights that undo it. 0: no weights.
     """
 
     pthat_min: float = 900.0
     pthat_max: float | None = None
+
+    lines: ClassVar[tuple[str, ...]]
+    label: ClassVar[int] = 0
+    truth_masses: ClassVar[Mapping[str, int]] = {}
+    has_rate: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _phase_space(self.pthat_min, self.pthat_max)
+
+    @property
+    def showers(self) -> tuple[str, ...]:
+        """Parton showers that can simulate it."""
+        return SHOWERS
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Lines for Pythia."""
+        return (*self.lines, *_phase_space(self.pthat_min, self.pthat_max))
+
+
+@dataclass(frozen=True)
+class QCD(_HardScattering):
+    """Dijets of all QCD 2 -> 2 processes.
+
+    Parameters
+    ----------
+    pthat_min, pthat_max : transverse momentum of the hard scattering [GeV].
+    bias : power p of the oversampling (pTHat / pthat_min)^p; the events get weights that undo it. 0: no weights.
+    """
+
     bias: float = 0.0
 
     name: ClassVar[str] = "qcd"
-    label: ClassVar[int] = 0
-    truth_masses: ClassVar[Mapping[str, int]] = {}
-    has_rate: ClassVar[bool] = True
+    lines: ClassVar[tuple[str, ...]] = ("HardQCD:all = on",)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _require(0 <= self.bias <= 10, f"bias is {self.bias}, expected a power of 0 to 10")
-        _phase_space(self.pthat_min, self.pthat_max)
-
-    @property
-    def showers(self) -> tuple[str, ...]:
-        """Parton showers that can simulate it."""
-        return SHOWERS
 
     @property
     def settings(self) -> tuple[str, ...]:
         """Lines for Pythia."""
-        lines = ("HardQCD:all = on", *_phase_space(self.pthat_min, self.pthat_max))
-        if self.bias:
-            lines += (
-                "PhaseSpace:bias2Selection = on",
-                f"PhaseSpace:bias2SelectionPow = {self.bias}",
-                f"PhaseSpace:bias2SelectionRef = {self.pthat_min}",
-            )
-        return lines
+        if not self.bias:
+            return super().settings
+        return (
+            *super().settings,
+            "PhaseSpace:bias2Selection = on",
+            f"PhaseSpace:bias2SelectionPow = {self.bias}",
+            f"PhaseSpace:bias2SelectionRef = {self.pthat_min}",
+        )
 
 
 @dataclass(frozen=True)
-class TTbar:
+class TTbar(_HardScattering):
     """Top quark pairs, decaying as they do."""
 
-    pthat_min: float = 900.0
-    pthat_max: float | None = None
-
     name: ClassVar[str] = "ttbar"
-    label: ClassVar[int] = 0
-    truth_masses: ClassVar[Mapping[str, int]] = {}
-    has_rate: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        _phase_space(self.pthat_min, self.pthat_max)
-
-    @property
-    def showers(self) -> tuple[str, ...]:
-        """Parton showers that can simulate it."""
-        return SHOWERS
-
-    @property
-    def settings(self) -> tuple[str, ...]:
-        """Lines for Pythia."""
-        return ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on", *_phase_space(self.pthat_min, self.pthat_max))
+    lines: ClassVar[tuple[str, ...]] = ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on")
 
 
 @dataclass(frozen=True)
-class WZ:
+class WZ(_HardScattering):
     """W and Z together, both to quarks."""
 
-    pthat_min: float = 900.0
-    pthat_max: float | None = None
-
     name: ClassVar[str] = "wz"
-    label: ClassVar[int] = 0
-    truth_masses: ClassVar[Mapping[str, int]] = {}
-    has_rate: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        _phase_space(self.pthat_min, self.pthat_max)
-
-    @property
-    def showers(self) -> tuple[str, ...]:
-        """Parton showers that can simulate it."""
-        return SHOWERS
-
-    @property
-    def settings(self) -> tuple[str, ...]:
-        """Lines for Pythia."""
-        hadronic = tuple(f"{b}:{mode}" for b in (23, 24) for mode in ("onMode = off", "onIfAny = 1 2 3 4 5"))
-        return ("WeakDoubleBoson:ffbar2ZW = on", *hadronic, *_phase_space(self.pthat_min, self.pthat_max))
+    lines: ClassVar[tuple[str, ...]] = (
+        "WeakDoubleBoson:ffbar2ZW = on",
+        *(f"{boson}:{mode}" for boson in (23, 24) for mode in ("onMode = off", "onIfAny = 1 2 3 4 5")),
+    )
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,8 @@ def generate(
     """Generate events, simulate the detector, select, and write one file.
 
     Finished blocks are kept in a hidden folder beside the file until it is whole: the same call after an interruption
-    goes on from there, and a file that was made by the same call is left as it is.
+    goes on from there, and a file that was made by the same call is left as it is. One by another call is replaced, a file of
+    other making is not.
 
     Parameters
     ----------
@@ -131,7 +132,7 @@ def generate(
     ConfigError
         If a setting makes no sense, or Pythia does not know it.
     InputError
-        If no events pass, or the file cannot be written.
+        If no events pass, or the file cannot be written, or is there and was not generated.
     MissingDependencyError
         If Pythia is not installed.
     IncompleteError
@@ -141,6 +142,9 @@ def generate(
         raise ConfigError(unknown_name("format", format, FORMATS))
     if events < 1 or seed < 0 or workers < 1:
         msg = f"events, seed, workers are {events}, {seed}, {workers}, expected at least 1, 0, 1"
+        raise ConfigError(msg)
+    if label is not None and abs(label) > 127:
+        msg = f"label is {label}, expected -127 to 127, as event tables have it"
         raise ConfigError(msg)
     path = Path(out)
     if path.is_dir():
@@ -160,10 +164,20 @@ def generate(
 
 
 def _made_before(path: Path, origin: dict[str, Any]) -> GeneratedSample | None:
+    """The sample that the same call has made; None where another call has, whose file is then replaced.
+
+    Raises
+    ------
+    InputError
+        If the file is of other making.
+    """
     try:
         stored = read_generation(path)
-    except (InputError, ValueError):
-        return None
+    except (InputError, ValueError, AttributeError):  # no such file, or no such text in it
+        stored = {}
+    if "ledger" not in stored:
+        msg = f"{path} is there already, and not a generated sample: give another name, or remove it"
+        raise InputError(msg)
     if any(stored.get(name) != value for name, value in json.loads(json.dumps(origin)).items()):
         return None
     ledger = GenerationLedger(**stored["ledger"])

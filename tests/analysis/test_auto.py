@@ -35,6 +35,12 @@ def test_a_strong_resonance_is_not_taken_for_a_turn_on() -> None:
     assert find_mass_range(np.concatenate([background, bump])).low < 1700
 
 
+@pytest.mark.parametrize("wrong", [np.full(3000, 3500.0), 1000 * masses(20_000, turn_on=None)])
+def test_masses_without_a_spectrum_are_told(wrong: np.ndarray) -> None:
+    with pytest.raises(InputError, match="is the column in MeV, or the same for all events"):
+        find_mass_range(wrong)
+
+
 def test_a_spectrum_that_does_not_fall_smoothly_is_refused() -> None:
     rng = np.random.default_rng(2)
     comb = np.repeat(np.linspace(2000, 6000, 45), 3000) + rng.normal(0, 3, 135_000)

@@ -10,6 +10,7 @@ import yaml
 
 from resonaut.analysis.config import load_config, parse_config
 from resonaut.analysis.demo import demo_config
+from resonaut.analysis.scoring import choose_features
 from resonaut.errors import ConfigError, InputError
 
 MINIMAL = {"input": {"files": ["a.h5"]}, "scan": {"low": 2800, "high": 5200}}
@@ -89,6 +90,13 @@ def test_the_demo_leaves_its_signal_out_when_told_to() -> None:
     without, _ = demo_config(signal=False)
     left_out = set(with_signal.resolved_files(base)) - set(without.resolved_files(base))
     assert {path.name for path in left_out} == {"signal_features.h5"}
+
+
+def test_features_that_the_events_lack_are_told_before_anything_is_trained() -> None:
+    (method,) = parse_config({**MINIMAL, "methods": [{"name": "cwola-trees", "features": ["m_h", "tau21"]}]}).methods
+    with pytest.raises(InputError, match=r"cwola-trees: the event table has no tau21; it has mjj, m_h, tau21_h"):
+        choose_features(method, ("mjj", "m_h", "tau21_h"))
+    assert choose_features(method, ("mjj", "m_h", "tau21")) == ("m_h", "tau21")
 
 
 def test_a_method_that_is_wrong_is_not_called_missing_too() -> None:

@@ -66,6 +66,7 @@ def test_a_signal_has_no_cross_section(tmp_path: Path) -> None:
         (["qcd", "--detector", "hcal_stochastic=1,2"], "expected one number"),
         (["qcd", "--detector", "track_efficiency=1,2,3"], "expected two numbers"),
         (["qcd", "--pythia", "Random:seed = 4"], "options of their own"),
+        (["qcd", "--label", "300"], "label is 300, expected -127 to 127"),
     ],
 )
 def test_mistakes_end_in_one_clear_message(arguments: list[str], message: str, tmp_path: Path) -> None:

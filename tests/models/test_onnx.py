@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from resonaut.errors import InputError, ModelError
+from resonaut.errors import InputError, MissingDependencyError, ModelError
 from resonaut.models import (
     CrossFit,
     Sample,
@@ -107,6 +108,16 @@ def test_onnxruntime_gives_the_scorers_own_scores(case: str, sample: Sample, tmp
     assert np.mean(np.abs(found - own)) < 1e-5 * own.std()
     order = np.argsort(found, kind="stable")
     assert np.all(np.maximum.accumulate(own[order]) - own[order] < 1e-4 * own.std())  # ranking, but for rounding
+    columns, near = unseen.require(scorer.features), {"rtol": 1e-5, "atol": 1e-5 * own.std()}
+    for row in (0, 7):  # alone
+        one = evaluated(tmp_path / "scorer.onnx", columns[row : row + 1], unseen.mass[row : row + 1])
+        np.testing.assert_allclose(one, found[row : row + 1], **near)
+    for place, bad in zip(range(columns.shape[1]), (np.nan, np.inf, -np.inf, np.nan), strict=False):
+        lacking = columns[:50].copy()
+        lacking[3, place] = bad
+        holed = evaluated(tmp_path / "scorer.onnx", lacking, unseen.mass[:50])
+        assert np.flatnonzero(np.isnan(holed)).tolist() == [3], (place, bad)  # no score, and the others keep theirs
+        np.testing.assert_allclose(np.delete(holed, 3), np.delete(found[:50], 3), **near)
     assert report.random.events == 4000
     assert report.real is not None
     assert np.ptp(own) > 0.0
@@ -155,6 +166,19 @@ def test_the_mass_is_an_input_where_the_scorer_reads_it(sample: Sample, tmp_path
     assert not np.allclose(found, scorer.score(sample))
     empty = evaluated(tmp_path / "scaled.onnx", sample.features[:0], sample.mass[:0])
     assert empty.shape == (0,)
+    unknown = evaluated(tmp_path / "scaled.onnx", sample.features[:2], np.array([np.nan, 3000.0]))
+    assert np.isnan(unknown).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_a_missing_package_is_named_with_its_command(
+    package: str, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = make_scorer("cwola-trees", features=FEATURES, members=1, max_iter=3).fit(sample, WINDOW)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'resonaut\[onnx\]'"):
+        to_onnx(scorer, tmp_path / "scorer.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_gives_other_scores_is_not_written(

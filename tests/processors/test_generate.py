@@ -296,6 +296,44 @@ def test_an_interrupted_sample_goes_on_where_it_was(short_blocks: int, tmp_path:
     assert again.path.stat().st_mtime_ns != before
 
 
+def test_a_tree_is_written_block_by_block(short_blocks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two blocks of twenty in a basket: the same events as in the frame of particles, and never more than two read at a time."""
+    import uproot
+
+    from resonaut.processors.generation import frames
+
+    frame = rows(generate(FAST, tmp_path / "a.h5", 90, seed=7).path)
+    monkeypatch.setattr(frames, "BASKET", 2)
+    made = generate(FAST, tmp_path / "a.root", 90, seed=7, format="root")
+    with uproot.open(made.path) as file:
+        tree = file["Events"]
+        assert tree["PFCand_pt"].num_baskets == 3
+        events = tree.arrays(["PFCand_pt", "PFCand_phi", "event", "luminosityBlock", "weight"])
+    assert events.event.tolist() == list(range(90))
+    assert events.luminosityBlock.tolist() == [1 + i // 20 for i in range(90)]
+    assert events.weight.tolist() == [1.0] * 90
+    for row, pt, phi in zip(frame, events.PFCand_pt, events.PFCand_phi, strict=True):
+        n = min(len(pt), 700)
+        assert np.array_equal(row[: 3 * n : 3], pt[:n].to_numpy())
+        assert np.array_equal(row[2 : 3 * n : 3], phi[:n].to_numpy())
+    assert read_generation(made.path)["ledger"]["accepted"] == 90
+
+
+@pytest.mark.parametrize("name", ["data.h5", "broken.h5", "notes.txt", "broken.root"])
+def test_a_file_of_other_making_is_not_overwritten(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if name == "data.h5":
+        with h5py.File(path, "w") as file:
+            file["events"] = np.arange(3)
+    else:
+        path.write_bytes(b"root" + bytes(300) if name == "broken.root" else b"precious")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="is there already, and not a generated sample"):
+        generate(FAST, path, 5)
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
 def test_books_close_at_the_last_wanted_event() -> None:
     """A hand-made batch: tries after the last accepted event are not counted, failures before it are."""
     from resonaut.processors.generation.pythia import Batch
