@@ -97,7 +97,7 @@ def _tell(report: Path) -> None:
 @click.option("--seed", type=click.IntRange(0), help="Seed (overrides the config).")
 @click.option("--dry-run", is_flag=True, help="Check the config and say what would be done.")
 def run(config: Path, out: Path | None, workers: int | None, seed: int | None, dry_run: bool) -> None:
-    """Run the search that CONFIG (YAML) describes: events to report. CONFIG may be the name of a ready one: dimuon.
+    """Run the search that CONFIG (YAML) describes: events to report. CONFIG may be the name of a ready one, such as dimuon.
 
     A run that was interrupted goes on where it stopped when it is started again with the same --out: finished pieces
     are kept, keyed by a hash of everything that went into them. Change the config, and just what depends on the change
@@ -111,11 +111,9 @@ def run(config: Path, out: Path | None, workers: int | None, seed: int | None, d
     """
     from resonaut.analysis.config import load_config
     from resonaut.analysis.search import describe_search, run_search
-    from resonaut.analysis.searches import available_searches, ready_search
+    from resonaut.analysis.searches import located_search
 
-    base = config.parent
-    if not config.exists() and str(config) in available_searches():
-        config, base = ready_search(str(config)), Path()
+    config, base = located_search(config)
     search = load_config(config)
     changes = {k: v for k, v in {"workers": workers, "seed": seed}.items() if v is not None}
     search = search.model_copy(update=changes)
@@ -126,7 +124,7 @@ def run(config: Path, out: Path | None, workers: int | None, seed: int | None, d
 
 
 @main.command(short_help="The default search on your own files, with no config.")
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
+@click.argument("files", nargs=-1, required=True)
 @click.option("--out", type=_OUT, required=True, help="Run directory.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--workers", type=click.IntRange(1), default=_CORES, show_default=True, help="Processes.")

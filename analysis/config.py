@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from resonaut.analysis.injection_config import InjectionConfig
 from resonaut.analysis.input_config import ExecutorConfig, InputConfig, Section
 from resonaut.analysis.signal_config import SignalConfig
 from resonaut.errors import ConfigError, InputError, ResonautError, unknown_name
@@ -20,6 +21,7 @@ from resonaut.stats import available_functions
 
 __all__ = (
     "ExecutorConfig",
+    "InjectionConfig",
     "InputConfig",
     "LimitConfig",
     "MethodConfig",
@@ -184,6 +186,7 @@ class SearchConfig(Section):
     fit: FitConfig = FitConfig()
     limits: LimitConfig | None = LimitConfig()
     signals: tuple[SignalConfig, ...] = Field(default=(), description="simulated signals that limits are set on")
+    injections: InjectionConfig | None = Field(default=None, description="for `resonaut inject`")
     luminosity: float | None = Field(default=None, gt=0, description="fb-1: limits also as cross-sections")
     workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="processes for training and limits"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,14 +13,30 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 __all__ = ("Advance", "counting", "progress_bar")
 
 Advance = Callable[[int], None]
+_open = False  # whether a bar is shown by this process
 
 
 @contextmanager
 def progress_bar(title: str, total: int) -> Iterator[Advance]:
     """Bar that the block advances: `advance(1)` for each finished piece.
 
-    Where standard error is not a terminal, one line at the start and one at the end are written instead.
+    Where standard error is not a terminal, one line at the start and one at the end are written instead. Inside the block of
+    another bar, and in worker processes, nothing is shown.
     """
+    global _open  # noqa: PLW0603 (there is one terminal)
+    if _open or multiprocessing.parent_process() is not None:
+        yield lambda _: None
+        return
+    _open = True
+    try:
+        with _shown(title, total) as advance:
+            yield advance
+    finally:
+        _open = False
+
+
+@contextmanager
+def _shown(title: str, total: int) -> Iterator[Advance]:
     console = Console(stderr=True)
     if not sys.stderr.isatty():
         console.print(f"{title}: {total} to do", highlight=False)

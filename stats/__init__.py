@@ -92,6 +92,7 @@ from resonaut.stats.limits.hypotests import asymptotic_cls, background_under
 from resonaut.stats.limits.limit_result import LimitResult, MassLimit, mass_limit
 from resonaut.stats.limits.limit_scan import limit_scan
 from resonaut.stats.limits.pyhf_models import pyhf_cls, pyhf_limit, pyhf_p0, pyhf_toy_cls, read_workspace
+from resonaut.stats.limits.self_consistent import SelfConsistentLimit, self_consistent_limit
 from resonaut.stats.limits.toy_limits import toy_cls, toy_upper_limit
 from resonaut.stats.limits.upper_limits import TOYS_BELOW, combined_limit, upper_limit
 from resonaut.stats.limits.workspace import MODIFIER_SETTINGS, build_workspace, combined_workspace, write_workspace
@@ -158,6 +159,7 @@ __all__ = (
     "ScanEntry",
     "ScanInput",
     "ScanResult",
+    "SelfConsistentLimit",
     "Shape",
     "ShapeFit",
     "Signal",
@@ -235,6 +237,7 @@ __all__ = (
     "register_function",
     "scan",
     "scan_windows",
+    "self_consistent_limit",
     "shape_variations",
     "signal_injection",
     "significance_scan",

@@ -10,6 +10,7 @@ from resonaut.analysis.commands.features import features
 from resonaut.analysis.commands.fetch import fetch
 from resonaut.analysis.commands.fit import fit
 from resonaut.analysis.commands.generate import generate
+from resonaut.analysis.commands.inject import inject
 from resonaut.analysis.commands.limit import limit
 from resonaut.analysis.commands.plot import plot
 from resonaut.analysis.commands.scan import scan
@@ -18,4 +19,4 @@ from resonaut.analysis.commands.toys import toys
 
 __all__ = ("COMMANDS",)
 
-COMMANDS = (features, benchmark, bottleneck, fit, scan, bumphunt, toys, limit, plot, fetch, generate, score, export)
+COMMANDS = (features, benchmark, bottleneck, fit, scan, bumphunt, toys, limit, inject, plot, fetch, generate, score, export)

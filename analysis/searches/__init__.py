@@ -7,7 +7,7 @@ from pathlib import Path
 
 from resonaut.errors import InputError, unknown_name
 
-__all__ = ("available_searches", "ready_search")
+__all__ = ("available_searches", "located_search", "ready_search")
 
 
 def _folder() -> Path:
@@ -30,3 +30,10 @@ def ready_search(name: str) -> Path:
     if name not in available_searches():
         raise InputError(unknown_name("ready search", name, available_searches()))
     return _folder() / f"{name}.yaml"
+
+
+def located_search(config: Path) -> tuple[Path, Path]:
+    """A config by its path or by the name of a ready search, and the folder that its relative names of files start from."""
+    if not config.exists() and str(config) in available_searches():
+        return ready_search(str(config)), Path()
+    return config, config.parent

@@ -1,0 +1,61 @@
+"""`resonaut inject`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ("inject",)
+
+
+@click.command(short_help="Limits of a learnt selection: the search again for each injected signal.")
+@click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="Run directory.  [default: runs/NAME of the config]"
+)
+@click.option("--workers", type=click.IntRange(1), help="Processes (overrides the config).")
+@click.option("--dry-run", is_flag=True, help="Say how much would be trained.")
+def inject(config: Path, out: Path | None, workers: int | None, dry_run: bool) -> None:
+    """Run the search of CONFIG (YAML) once for each signal, strength and seed, with the signal in the data. CONFIG may be the name
+    of a ready one: zprime_limits.
+
+    A selection that is learnt from the data depends on the signal in them. The limit on a strength therefore comes from
+    the search that is run, training included, with that strength; the self-consistent limit is where the two meet. Finished
+    units are kept: a campaign that was interrupted goes on.
+
+    \b
+    signals:    [{name: X500, files: [x500.h5], mass: 3500}]
+    methods:    [{name: cwola-trees}, {name: autoencoder}, {name: supervised}]
+    injections: {events: [0, 200, 500, 1000], seeds: 3}      # produced signal events
+    """
+    from resonaut.analysis.config import load_config
+    from resonaut.analysis.injections import describe_campaign, run_campaign
+    from resonaut.analysis.searches import located_search
+    from resonaut.files import read_json
+
+    config, base = located_search(config)
+    search = load_config(config)
+    if workers is not None:
+        search = search.model_copy(update={"workers": workers})
+    if dry_run:
+        click.echo(describe_campaign(search))
+        return
+    path = run_campaign(search, base, out or Path("runs") / search.name.replace(" ", "-"))
+    content = read_json(path)
+    scale, unit = (1 / content["luminosity"], "fb") if content["luminosity"] else (1.0, "produced events")
+    for signal in content["signals"]:
+        for selection in signal["selections"]:
+            if limit := selection["limit"]:
+                observed, expected = limit["observed"], limit["expected"][2]
+                texts = ["none" if v is None else f"{v * scale:.4g}" for v in (observed, expected)]
+                where = (
+                    "no cut"
+                    if selection["kind"] == "inclusive"
+                    else f"{selection['method']}, {100 * selection['cut']:g} %"
+                )
+                note = "" if limit["status"][0] == "ok" else f" ({limit['status'][0]})"
+                click.echo(f"{signal['name']}, {where}: limit {texts[0]} {unit}, expected {texts[1]}{note}")
+    for warning in content["warnings"]:
+        click.secho(f"note: {warning}", fg="yellow")
+    click.echo(f"numbers: {path}\nfigures: {path.with_name('campaign')}")

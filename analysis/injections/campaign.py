@@ -1,0 +1,150 @@
+"""A campaign from its config to its numbers and figures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from resonaut.analysis.config import MethodConfig, SearchConfig
+from resonaut.analysis.events import event_stage, simulation_stage
+from resonaut.analysis.injections.curves import curves_of
+from resonaut.analysis.injections.figures import draw_campaign
+from resonaut.analysis.injections.grid import InjectionJob, injected_signals, injection_jobs, require_enough
+from resonaut.analysis.injections.unit import run_unit
+from resonaut.analysis.parallel import map_unordered
+from resonaut.analysis.progress import progress_bar
+from resonaut.analysis.rundir import RunDirectory
+from resonaut.analysis.scoring import uses_labels
+from resonaut.analysis.signals import signal_samples
+from resonaut.analysis.summary import versions
+from resonaut.errors import ConfigError
+from resonaut.files import finite_or_none, read_json, write_json
+from resonaut.models import make_scorer
+
+__all__ = ("SCHEMA", "describe_campaign", "run_campaign", "trainings_of")
+
+logger = logging.getLogger(__name__)
+SCHEMA = "resonaut.campaign/1"
+
+
+def trainings_of(name: str, options: dict[str, Any]) -> int:
+    """Networks, or ensembles of trees, that a scorer trains on one part of the events.
+
+    Examples
+    --------
+    >>> trainings_of("cwola-nn", {}), trainings_of("cwola-trees", {"members": 4})
+    (40, 4)
+    """
+    scorer = make_scorer(name, **options)
+    known = scorer.options
+    parts = [member for key in ("members", "scorers") if isinstance(member := known.get(key), (list, tuple))]
+    if parts:
+        return sum(trainings_of(part["name"], dict(part.get("options", {}))) for part in parts[0])
+    number = 1
+    for key in ("rounds", "initialisations", "members"):
+        value = known.get(key, 1)
+        number *= value if isinstance(value, int) and value > 0 else 1
+    return number
+
+
+def _trainings(method: MethodConfig, config: SearchConfig) -> int:
+    return config.selection.folds * trainings_of(method.name, dict(method.options))
+
+
+def _required(config: SearchConfig) -> None:
+    if config.injections is None:
+        msg = "this config has no campaign: add injections: {events: [0, 100, 200, 500, 1000]} and signals"
+        raise ConfigError(msg)
+    if config.limits is None:
+        msg = "a campaign sets limits: leave `limits: null` out"
+        raise ConfigError(msg)
+
+
+def describe_campaign(config: SearchConfig) -> str:
+    """What a campaign would do, for `--dry-run`."""
+    _required(config)
+    assert config.injections is not None
+    names = config.injections.signals or tuple(signal.name for signal in config.signals)
+    lines = [
+        f"campaign of the search {config.name!r}, seed {config.seed}",
+        f"signals   {', '.join(names)}",
+        f"strengths {', '.join(f'{n:g}' for n in config.injections.events)} produced events, {config.injections.seeds} runs of each",
+    ]
+    total = 0
+    for method in config.methods:
+        points = 1 if uses_labels(method) else len(config.injections.events)
+        units = len(names) * points * config.injections.seeds
+        number = units * _trainings(method, config)
+        total += number
+        lines.append(
+            f"method    {method.title}: {units} units, {number} trainings{' (reference: knows the truth)' if uses_labels(method) else ''}"
+        )
+    return "\n".join([*lines, f"in all    {total} trainings, {config.workers} workers"])
+
+
+def run_campaign(config: SearchConfig, base: Path, out: Path) -> Path:
+    """Run a campaign, or finish one that was interrupted.
+
+    Parameters
+    ----------
+    config : of the search, with `signals` and `injections`.
+    base : folder that relative names of files start from.
+    out : run directory; it may be that of a search with the same events, whose event table is then taken.
+
+    Returns
+    -------
+    Path
+        `campaign.json`.
+
+    Raises
+    ------
+    ResonautError
+        On bad input; finished units stay in the run directory.
+    """
+    _required(config)
+    run = RunDirectory(out.absolute())
+    with run.lock():
+        base = base.absolute()
+        data, simulation = event_stage(config, base, run), simulation_stage(config, base, run)
+        signals = injected_signals(config, signal_samples(config, base, run))
+        require_enough(config, [sample for sample, _ in signals])
+        jobs = injection_jobs(config, run, data, simulation, signals)
+        _work_off(jobs, config.workers)
+        content = _summary(config, jobs)
+        write_json(run.path / "campaign.json", finite_or_none(content))
+        draw_campaign(content, run.path / "campaign")
+    return run.path / "campaign.json"
+
+
+def _work_off(jobs: Sequence[InjectionJob], workers: int) -> None:
+    todo = [job for job in jobs if not job.unit.done]
+    if len(todo) < len(jobs):
+        logger.info("%d of %d units of the campaign are there from an earlier run", len(jobs) - len(todo), len(jobs))
+    with progress_bar("searches with signals injected", len(todo)) as advance:
+        for done in map_unordered(run_unit, todo, workers=workers):
+            logger.info("finished %s", done)
+            advance(1)
+
+
+def _summary(config: SearchConfig, jobs: Sequence[InjectionJob]) -> dict[str, Any]:
+    results = [(job, read_json(job.folder / "result.json")) for job in jobs]
+    skipped = {
+        f"{job.sample.config.name}, {job.method.title}: {found['skipped']}"
+        for job, found in results
+        if found["skipped"]
+    }
+    return {
+        "schema": SCHEMA,
+        "name": config.name,
+        "seed": config.seed,
+        "luminosity": config.fb_inverse,
+        "units": len(jobs),
+        "trainings": sum(_trainings(job.method, config) for job in jobs),
+        "cpu_seconds": sum(job.unit.seconds for job in jobs),
+        "signals": curves_of(results),
+        "warnings": sorted(skipped),
+        "versions": versions(),
+        "config": config.model_dump(mode="json"),
+    }

@@ -1,0 +1,149 @@
+"""Figures of a campaign: the limits side by side, and what happens to a search as the signal grows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.patches import Rectangle
+
+from resonaut.analysis.plots.canvas import COLOURS, Drawn, cut_name, label_experiment, save_figure, style
+from resonaut.analysis.plots.limits import ONE_SIGMA, TWO_SIGMA
+
+__all__ = ("draw_campaign", "draw_campaign_limits", "draw_strengths")
+
+WIDTH = 0.6
+Y_LABELS = {
+    "efficiency": "Acceptance × efficiency of the signal",
+    "significance": "Local significance",
+    "observed": "Upper limit [produced events]",
+}
+
+
+def _name(selection: Mapping[str, Any]) -> str:
+    if selection["kind"] == "inclusive":
+        return "no cut"
+    return f"{selection['method']}, {cut_name(selection['cut'])}"
+
+
+def draw_campaign_limits(content: Mapping[str, Any]) -> Drawn:
+    """Self-consistent limits of all selections, signal by signal: observed, expected, bands of one and two standard deviations."""
+    luminosity = content["luminosity"]
+    scale = 1.0 / luminosity if luminosity else 1.0
+    numbers: list[dict[str, Any]] = []
+    labels: list[str] = []
+    with style():
+        bars = sum(bool(s["limit"]) for signal in content["signals"] for s in signal["selections"])
+        figure, axes = plt.subplots(figsize=(max(7.0, 1.0 + 0.9 * bars), 6.0))
+        place, tops = 0.0, []
+        for signal in content["signals"]:
+            start = place
+            for selection in (s for s in signal["selections"] if s["limit"]):
+                values = [selection["limit"]["observed"], *selection["limit"]["expected"]]
+                observed, *expected = [np.nan if v is None else v * scale for v in values]
+                _bar(axes, place, observed, expected, first=not labels)
+                labels.append(_name(selection))
+                tops.append((place, observed, expected))
+                numbers.append(
+                    {
+                        "signal": signal["name"],
+                        "selection": labels[-1],
+                        "observed": observed,
+                        "expected": expected,
+                        "status": selection["limit"]["status"],
+                    }
+                )
+                place += 1
+            axes.text(
+                (start + place - 1) / 2,
+                0.97,
+                signal["name"].replace("_", " "),
+                ha="center",
+                va="top",
+                transform=axes.get_xaxis_transform(),
+                fontsize=12,
+                fontweight="bold",
+            )
+            if signal is not content["signals"][-1]:
+                axes.axvline(place - 0.25, color="grey", linewidth=0.8)
+            place += 0.5
+        axes.set_yscale("log")
+        known = [v for _, o, e in tops for v in (o, *e) if np.isfinite(v)]
+        if known:
+            axes.set_ylim(min(known) / 2, max(known) * 8)
+        for at, observed, expected in tops:
+            if not np.isfinite([observed, *expected]).any():
+                axes.text(
+                    at,
+                    0.5,
+                    "no limit in the grid",
+                    rotation=90,
+                    ha="center",
+                    va="center",
+                    transform=axes.get_xaxis_transform(),
+                    fontsize=10,
+                    color="grey",
+                )
+        axes.set_xticks([at for at, _, _ in tops], labels, rotation=35, ha="right", fontsize=10)
+        axes.tick_params(axis="x", which="minor", bottom=False, top=False)
+        axes.set_xlim(-0.75, place - 0.75)
+        axes.set_ylabel("95 % CL upper limit [fb]" if luminosity else "95 % CL upper limit [produced events]")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="upper right", bbox_to_anchor=(1.0, 0.92), fontsize=10, frameon=True)
+        label_experiment(axes, content["name"])
+    return figure, {"limits": numbers, "unit": "fb" if luminosity else "produced events"}
+
+
+def _bar(axes: Any, at: float, observed: float, expected: list[float], *, first: bool) -> None:
+    low2, low1, median, high1, high2 = expected
+    for low, high, colour, name in ((low2, high2, TWO_SIGMA, "± 2σ"), (low1, high1, ONE_SIGMA, "± 1σ")):
+        if np.isfinite([low, high]).all():
+            axes.add_patch(
+                Rectangle((at - WIDTH / 2, low), WIDTH, high - low, color=colour, label=name if first else None)
+            )
+    ends = (at - WIDTH / 2, at + WIDTH / 2)
+    axes.plot(ends, (median, median), color="black", linestyle="--", label="expected" if first else None)
+    axes.plot(at, observed, marker="o", color="black", linestyle="none", label="observed" if first else None)
+
+
+def draw_strengths(content: Mapping[str, Any], signal: Mapping[str, Any], what: str) -> Drawn:
+    """Efficiency, significance or limit against the number of produced signal events, a line for each selection."""
+    numbers: dict[str, Any] = {}
+    with style():
+        figure, axes = plt.subplots(figsize=(7.5, 6.0))
+        for number, selection in enumerate(signal["selections"]):
+            values = [np.nan if v is None else v for v in selection[what]]
+            if not np.isfinite(values).any():
+                continue
+            colour, name = COLOURS[number % len(COLOURS)], _name(selection)
+            if selection["events"]:
+                axes.plot(selection["events"], values, marker="o", color=colour, label=name)
+            else:
+                axes.axhline(values[0], color=colour, linestyle=":", label=f"{name} (knows the truth)")
+            numbers[name] = {"events": selection["events"], what: values}
+        strengths = sorted({e for s in signal["selections"] for e in s["events"]})
+        if what == "observed" and strengths:
+            line = np.linspace(strengths[-1] / 100, strengths[-1], 200)
+            axes.plot(line, line, color="grey", linestyle="--", label="limit = strength")
+        if what != "significance":
+            axes.set_yscale("log")
+        axes.set_xlabel("Signal events produced")
+        axes.set_ylabel(Y_LABELS[what])
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high * 5 if what != "significance" else high + 0.35 * (high - low))
+        axes.legend(fontsize=10, ncols=2, loc="upper left")
+        label_experiment(axes, f"{content['name']}: {signal['name'].replace('_', ' ')}")
+    return figure, {"signal": signal["name"], "curves": numbers}
+
+
+def draw_campaign(content: Mapping[str, Any], folder: Path) -> None:
+    """All figures into `folder`, each with its numbers beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(s["limit"] for signal in content["signals"] for s in signal["selections"]):
+        save_figure(draw_campaign_limits(content), folder / "limits")
+    for signal in content["signals"]:
+        for what in Y_LABELS:
+            save_figure(draw_strengths(content, signal, what), folder / f"{what}_{signal['name']}")

@@ -1,0 +1,132 @@
+"""The units of a campaign: one method, one signal, one strength, one seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from resonaut.analysis.config import MethodConfig, SearchConfig
+from resonaut.analysis.events import EventStage
+from resonaut.analysis.rundir import RunDirectory, Unit
+from resonaut.analysis.scoring import search_windows, uses_labels, window_name
+from resonaut.analysis.seeds import seed_for
+from resonaut.analysis.signals import SignalSample, signal_window
+from resonaut.errors import ConfigError, InputError, unknown_name
+from resonaut.files import digest
+from resonaut.processors import read_table
+from resonaut.stats import Window
+
+__all__ = ("InjectionJob", "injected_signals", "injection_jobs", "require_enough")
+
+MOST = 0.5
+"""Part of a simulated signal that may be injected; the rest tells the efficiency."""
+
+
+@dataclass(frozen=True)
+class InjectionJob:
+    """The search with so many events of a signal in the data: everything that its result depends on.
+
+    Parameters
+    ----------
+    config : of the search, with this method alone and the seed of this unit.
+    data, simulation : the finished first stages.
+    sample : the signal.
+    window : whose signal region holds the signal's mass.
+    events : signal events that are produced; None for a reference that is trained on truth labels, with half of the signal.
+    repeat : number of the run among those with the same strength.
+    """
+
+    config: SearchConfig
+    data: EventStage
+    simulation: EventStage | None
+    sample: SignalSample
+    window: Window
+    events: float | None
+    repeat: int
+    folder: Path
+    key: str
+
+    @property
+    def method(self) -> MethodConfig:
+        """The only one of its search."""
+        return self.config.methods[0]
+
+    @property
+    def unit(self) -> Unit:
+        return Unit(self.folder, self.key)
+
+
+def injected_signals(config: SearchConfig, samples: Sequence[SignalSample]) -> list[tuple[SignalSample, Window]]:
+    """Signals of the campaign with their windows.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, one is unknown, or one lies in no signal region.
+    """
+    assert config.injections is not None
+    known = {sample.config.name: sample for sample in samples}
+    for name in config.injections.signals:
+        if name not in known:
+            raise ConfigError(unknown_name("signal in injections.signals", name, list(known)))
+    chosen = [known[name] for name in config.injections.signals or known]
+    if not chosen:
+        msg = "a campaign needs signals to inject: signals: [{name: ..., files: [...], mass: ...}]"
+        raise ConfigError(msg)
+    found = []
+    for sample in chosen:
+        window = signal_window(sample.config.mass, search_windows(config))
+        if window is None or not window.low <= sample.config.mass < window.high:
+            msg = f"injections: {sample.config.name} has a mass of {sample.config.mass:g} GeV, which lies in no signal region"
+            raise ConfigError(msg)
+        found.append((sample, window))
+    return found
+
+
+def require_enough(config: SearchConfig, samples: Sequence[SignalSample]) -> None:
+    """InputError if a signal has too few simulated events for the largest strength."""
+    assert config.injections is not None
+    for sample in samples:
+        there = len(read_table(sample.table, columns=["weight"]))
+        produced = sample.generated / max(there, 1)  # produced events that one of the table stands for
+        most = MOST * there * produced
+        if config.injections.events[-1] > most:
+            msg = (
+                f"injections.events asks for {config.injections.events[-1]:g} events of {sample.config.name}; its files stand for "
+                f"{there * produced:.0f}, of which at most half are injected (the others tell the efficiency): "
+                f"ask for at most {most:.0f}, or give more files"
+            )
+            raise InputError(msg)
+
+
+def injection_jobs(
+    config: SearchConfig,
+    run: RunDirectory,
+    data: EventStage,
+    simulation: EventStage | None,
+    signals: Sequence[tuple[SignalSample, Window]],
+) -> list[InjectionJob]:
+    """All units of a campaign; methods that know the truth have one for each signal and seed, as their limit has no strength."""
+    assert config.injections is not None
+    jobs = []
+    for sample, window in signals:
+        name = sample.config.name
+        for method in config.methods:
+            strengths = (None,) if uses_labels(method) else config.injections.events
+            for events in strengths:
+                for repeat in range(config.injections.seeds):
+                    seed = seed_for(config.seed, "injection", name, events, repeat)
+                    own = config.model_copy(
+                        update={"methods": (method,), "seed": seed, "workers": 1, "signals": (), "injections": None}
+                    )
+                    described = own.model_dump(
+                        mode="json", include={"methods", "seed", "scan", "selection", "fit", "limits"}
+                    )
+                    simulated = simulation.key if simulation and method.uses_simulation else ""
+                    key = digest(described, data.key, simulated, sample.key, sample.generated, window.to_dict(), events)
+                    point = "reference" if events is None else f"{events:g}"
+                    folder = run.path / "injections" / name / method.title / window_name(window) / point / str(repeat)
+                    made = (own, data, simulation, sample, window, events, repeat, folder, key)
+                    jobs.append(InjectionJob(*made))
+    return jobs

@@ -1,0 +1,171 @@
+"""Injection campaigns: bookkeeping against numpy, and what a user may do wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from resonaut.analysis.cli import main
+from resonaut.analysis.config import parse_config
+from resonaut.analysis.injections import describe_campaign, run_campaign
+from resonaut.analysis.injections.campaign import trainings_of
+from resonaut.errors import ConfigError, InputError
+from resonaut.files import read_json
+from resonaut.models import Sample
+from resonaut.models.base import BaseScorer
+from resonaut.models.registry import register
+from resonaut.models.storage import Tensors
+from resonaut.processors import write_table
+from resonaut.stats import Signal, log_edges, upper_limit
+
+DATA, SIGNAL, FOUND = 20_000, 4_000, 0.75
+Array = np.ndarray[Any, Any]
+
+
+@register("test-column")
+class Column(BaseScorer):
+    """The first feature is the score: nothing is learnt, so that all numbers of a campaign are known."""
+
+    uses_window: ClassVar[bool] = False
+
+    def __init__(self, features: tuple[str, ...] = ("x", "y"), *, seed: int = 0) -> None:
+        self.features = tuple(features)
+        self.seed = seed
+
+    fitted = True
+
+    def fit(self, sample: Sample, window: Any) -> Self:
+        del sample, window
+        return self
+
+    def score(self, sample: Sample) -> Array:
+        return np.asarray(sample.features[:, 0], dtype=np.float64)
+
+    def learnt_tensors(self) -> Tensors:
+        return {"nothing": np.zeros(1)}
+
+    def restore(self, tensors: Tensors, facts: dict[str, Any]) -> None:
+        """Nothing."""
+
+
+def events(rng: np.random.Generator, mass: Array, x: Array) -> dict[str, Array]:
+    return {"mjj": mass, "x": x, "y": rng.random(len(mass)), "weight": np.ones(len(mass))}
+
+
+def config_of(**changes: Any) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "name": "toy", "seed": 3, "workers": 1, "input": {"files": ["data.parquet"]}, "luminosity": 50.0,
+        "scan": {"low": 2800, "high": 5200, "bins": 30, "step": 2, "only": [3500]},
+        "methods": [{"name": "test-column"}],
+        "selection": {"cuts": [0.1], "folds": 2}, "limits": {"cuts": [1.0, 0.1]},
+        "signals": [{"name": "bump", "files": ["signal.parquet"], "mass": 3500}],
+        "injections": {"events": [0, 100, 800], "seeds": 2},
+    }  # fmt: skip
+    return {**content, **changes}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("injections")
+    rng = np.random.default_rng(4)
+    u, ends = rng.random(DATA), (2800.0**-5, 5200.0**-5)
+    data = events(rng, (ends[0] + u * (ends[1] - ends[0])) ** -0.2, rng.random(DATA))
+    write_table(made / "data.parquet", data)
+    x = np.where(np.arange(SIGNAL) < FOUND * SIGNAL, 0.99, 0.5)  # the cut at 10 % selects three quarters
+    write_table(made / "signal.parquet", events(rng, rng.normal(3500, 80, SIGNAL), x))
+    run_campaign(parse_config(config_of()), made, made / "run")
+    return made
+
+
+@pytest.fixture(scope="module")
+def selections(folder: Path) -> dict[float, dict[str, Any]]:
+    (signal,) = read_json(folder / "run" / "campaign.json")["signals"]
+    assert (signal["name"], signal["mass"]) == ("bump", 3500)
+    return {each["cut"]: each for each in signal["selections"]}
+
+
+def test_efficiencies_are_those_of_the_cut(selections: dict[float, dict[str, Any]]) -> None:
+    assert selections[1.0]["efficiency"] == pytest.approx([1.0] * 3, abs=1e-3)
+    # events that were not injected, 3,200 of them at the largest strength: binomial error below 0.8 %
+    assert selections[0.1]["efficiency"] == pytest.approx([FOUND] * 3, abs=0.02)
+
+
+def test_injected_events_are_found_where_the_cut_keeps_them(selections: dict[float, dict[str, Any]]) -> None:
+    assert selections[1.0]["signal"][0] == 0
+    assert selections[0.1]["signal"][2] == pytest.approx(800 * FOUND * 0.98, rel=0.06)  # 98 % lie in the signal region
+    assert selections[0.1]["significance"][2] > 8 > abs(selections[0.1]["significance"][0])
+
+
+@pytest.mark.parametrize("cut", [1.0, 0.1])
+def test_a_selection_that_learns_nothing_has_the_limit_of_a_fixed_cut(
+    folder: Path, selections: dict[float, dict[str, Any]], cut: float
+) -> None:
+    """The cut, the spectrum and the template by numpy, in produced events."""
+    from resonaut.processors import read_table
+
+    data, signal = (read_table(folder / f"{name}.parquet") for name in ("data", "signal"))
+    edges = log_edges(2800, 5200, 30)
+    x = np.asarray(data["x"])
+    kept = x >= np.quantile(x, 1 - cut)
+    chosen = np.asarray(signal["x"]) >= (0.9 if cut < 1 else 0.0)
+    counts = np.histogram(np.asarray(data["mjj"])[kept], edges)[0]
+    template = np.histogram(np.asarray(signal["mjj"])[chosen], edges)[0] / SIGNAL
+    truth = upper_limit((counts, edges), Signal(template), mass=3500.0)
+    found = selections[cut]["limit"]
+    # the threshold moves with the injected events, by 4 % of the events at most, and half of the signal makes the template
+    assert found["observed"] == pytest.approx(truth.observed / template.sum(), rel=0.10)
+    assert found["expected"][2] == pytest.approx(truth.expected[2] / template.sum(), rel=0.07)
+    assert found["status"][0] == "ok"
+
+
+def test_finished_units_are_kept(folder: Path) -> None:
+    cards = sorted((folder / "run" / "injections").rglob("unit.json"))
+    assert len(cards) == 6
+    before = {card: card.stat().st_mtime_ns for card in cards}
+    (cards[0].parent / "result.json").unlink()
+    run_campaign(parse_config(config_of()), folder, folder / "run")
+    changed = [card for card in cards if card.stat().st_mtime_ns != before[card]]
+    assert changed == [cards[0]]
+    left = {path.name for card in cards for path in card.parent.iterdir()}
+    assert left == {"unit.json", "result.json"}  # no events, no scorers
+
+
+def test_figures_are_there(folder: Path) -> None:
+    names = {path.stem for path in (folder / "run" / "campaign").glob("*.png")}
+    assert names == {"limits", "efficiency_bump", "significance_bump", "observed_bump"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"injections": {"events": [0, 2500]}}, InputError, "at most half.*ask for at most 2000"),
+        ({"injections": {"events": [0, 10], "signals": ["bum"]}}, ConfigError, "bump"),
+        ({"signals": []}, ConfigError, "signals to inject"),
+        ({"injections": None}, ConfigError, "injections: {events"),
+        ({"signals": [{"name": "bump", "files": ["signal.parquet"], "mass": 5100}]}, ConfigError, "no signal region"),
+    ],
+)
+def test_what_cannot_be_done_is_told(
+    folder: Path, tmp_path: Path, changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        run_campaign(parse_config(config_of(**changes)), folder, tmp_path / "run")
+
+
+def test_strengths_must_rise() -> None:
+    with pytest.raises(ConfigError, match="must rise"):
+        parse_config(config_of(injections={"events": [100, 100]}))
+
+
+def test_dry_run_counts_the_trainings(folder: Path) -> None:
+    told = describe_campaign(parse_config(config_of(methods=[{"name": "cwola-nn"}, {"name": "supervised"}])))
+    # 2 folds x 4 rounds x 10 initialisations, 3 strengths, 2 seeds; the reference once for each seed
+    assert "cwola-nn: 6 units, 480 trainings" in told
+    assert f"supervised: 2 units, {2 * 2 * trainings_of('supervised', {})} trainings (reference" in told
+    result = CliRunner().invoke(main, ["inject", "--help"])
+    assert result.exit_code == 0
+    assert "self-consistent" in result.output
