@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
@@ -26,6 +27,7 @@ from resonaut.processors import (
     source,
     write_table,
 )
+from resonaut.processors.features.dijet import COLLECTIONS, PARTICLES, SMALL
 from resonaut.processors.running.fingerprint import content_digest
 from resonaut.processors.sources.paths import fileset_of, named_files
 from resonaut.processors.sources.tables import EventTable
@@ -34,6 +36,7 @@ __all__ = ("EventStage", "event_stage", "make_table", "simulation_stage")
 
 logger = logging.getLogger(__name__)
 Columns = dict[str, npt.NDArray[Any]]
+LOOKED_AT = 1000  # events of a file in which other jets are looked for
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ def _of_tables(fileset: Mapping[str, Any]) -> tuple[list[Path], dict[str, Any]]:
 def _jets_used(result: Any, features: FeatureBuilder) -> dict[str, str]:
     """Which large-R jets were taken, by the layout of the files, as their first file says."""
     used: dict[str, str] = {}
+    features = getattr(features, "base", features)  # of a builder that adds features of whole events
     if not isinstance(features, DijetFeatures):
         return used
     for file in result.provenance.get("inputs", ()):
@@ -85,6 +89,38 @@ def _jets_used(result: Any, features: FeatureBuilder) -> dict[str, str]:
             chosen = features.jets_from(fields)
             used[name] = f"clustered from {chosen}" if chosen.startswith("PFCand") else chosen
     return used
+
+
+def _other_jets(result: Any, features: FeatureBuilder) -> list[str]:
+    """Options that take other jets than those that left no event, and what they would find."""
+    features = getattr(features, "base", features)
+    found: dict[str, str] = {}
+    if not isinstance(features, DijetFeatures):
+        return []
+    for file in result.provenance.get("inputs", ()):
+        most = min(file["events"], LOOKED_AT)
+        events = source(file["source"]).read(file["file"], 0, most, tree=file.get("tree"))
+        for name in (*COLLECTIONS, *SMALL):
+            two = int(ak.sum(ak.num(events[name]) >= 2)) if name in events.fields and most else 0
+            if two and name != features.jets_from(events.fields):
+                found.setdefault(name, f"--jets {name} ({two} of {most} events of {Path(file['file']).name} have two)")
+        if features.collection != "cluster" and any(name in events.fields for name in PARTICLES):
+            found.setdefault("cluster", "--jets cluster")
+    return list(found.values())
+
+
+def _nothing_left(books: Mapping[str, Any], mass: str, other_jets: Sequence[str]) -> str:
+    """What to say, and to do, where no event is left."""
+    msg = f"no event with a {mass} is left of {books['read']} read: cutflow {books['cutflow']}"
+    if books["reasons"]:
+        msg += "; skipped: " + ", ".join(f"{count} with {reason}" for reason, count in books["reasons"].items())
+    if books["files_failed"]:
+        msg += f"; failed files: {'; '.join(books['files_failed'].values())}"
+    if books["jets"]:
+        msg += f"; jets were taken from {', '.join(books['jets'].values())}"
+    if other_jets:
+        msg += f": try {' or '.join(other_jets)}; in a config, jets: {{collection: ...}}"
+    return msg
 
 
 def _stack(parts: Sequence[Columns]) -> Columns:
@@ -215,11 +251,7 @@ def make_table(
         parts += [result.table()] if result.output and tables else []
     if not rows + sum(map(_length, parts)):
         out.unlink(missing_ok=True)
-        failed = "; ".join(books["files_failed"].values()) or "none"
-        msg = f"no event with a {mass} is left of {books['read']} read: cutflow {books['cutflow']}, failed files: {failed}"
-        if books["jets"]:
-            msg += f"; jets were taken from {', '.join(books['jets'].values())}: another collection can be named (jets)"
-        raise InputError(msg)
+        raise InputError(_nothing_left(books, mass, _other_jets(result, processor.features) if events else ()))
     if parts:
         write_table(out, _stack(parts), provenance)
     return books

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from resonaut.files import atomic_path
 from resonaut.processors.variations import NOMINAL, needed_columns, plain_columns, variations_of, varied_table, view
 
 __all__ = (
+    "column_values",
     "flat_columns",
     "is_table",
+    "opened_parquet",
     "read_all_variations",
     "read_provenance",
     "read_table",
@@ -76,9 +79,12 @@ def write_table(path: str | os.PathLike[str], table: Any, provenance: Mapping[st
         pq.write_table(arrow, temporary, compression="zstd")
 
 
-def _open(path: str | os.PathLike[str]) -> pq.ParquetFile:
+@contextmanager
+def opened_parquet(path: str | os.PathLike[str]) -> Iterator[pq.ParquetFile]:
+    """An open Parquet file; InputError for one that cannot be opened or read."""
     try:
-        return pq.ParquetFile(path)
+        with pq.ParquetFile(path) as file:
+            yield file
     except (OSError, pa.ArrowInvalid) as error:
         msg = f"{os.fspath(path)}: cannot be read as Parquet, the file is missing, truncated or corrupt ({error})"
         raise InputError(msg) from error
@@ -99,7 +105,7 @@ def read_table(path: str | os.PathLike[str], columns: list[str] | None = None, *
     InputError
         If the file cannot be read, or lacks a column or the variation.
     """
-    with _open(path) as file:
+    with opened_parquet(path) as file:
         there = list(file.schema_arrow.names)
         lacking = [name for name in columns or () if name not in there]
         if lacking:
@@ -120,12 +126,33 @@ def _read(path: str | os.PathLike[str], file: pq.ParquetFile, columns: list[str]
     if nested := [name for name in columns if pa.types.is_nested(file.schema_arrow.field(name).type)]:
         msg = f"{os.fspath(path)}: an event table has one number per event and column; {nested[:5]} are nested"
         raise InputError(msg)
+    table = file.read(columns)
     try:
-        table = file.read(columns)
-    except (OSError, pa.ArrowInvalid) as error:
-        msg = f"{os.fspath(path)}: cannot be read as Parquet, the file is corrupt ({error})"
-        raise InputError(msg) from error
-    return ak.zip({name: table[name].to_numpy() for name in table.column_names})
+        return ak.zip({name: column_values(table[name], name) for name in table.column_names})
+    except InputError as error:
+        msg = f"{os.fspath(path)}: {error}"
+        raise InputError(msg) from None
+
+
+def column_values(column: pa.ChunkedArray, name: str) -> npt.NDArray[Any]:
+    """Values of a flat column (n,): numbers, with NaN in empty cells, or texts.
+
+    Raises
+    ------
+    InputError
+        If it holds anything else.
+    """
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        texts: npt.NDArray[Any] = column.cast(pa.string()).fill_null("").to_numpy().astype(np.str_)
+        return texts
+    if pa.types.is_boolean(kind) and column.null_count:
+        column = column.cast(pa.int8())
+    values: npt.NDArray[Any] = column.to_numpy()
+    if values.dtype.kind not in "biuf":
+        msg = f"column {name!r} holds {column.type}, expected numbers or texts; convert it or leave it out"
+        raise InputError(msg)
+    return values
 
 
 def read_all_variations(path: str | os.PathLike[str]) -> ak.Array:
@@ -138,25 +165,25 @@ def read_all_variations(path: str | os.PathLike[str]) -> ak.Array:
     InputError
         If the file cannot be read.
     """
-    with _open(path) as file:
+    with opened_parquet(path) as file:
         return _read(path, file, list(file.schema_arrow.names))
 
 
 def table_variations(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """Names of the variations of a table on disk, without reading it; none where it has none."""
-    with _open(path) as file:
+    with opened_parquet(path) as file:
         return variations_of(file.schema_arrow.names)
 
 
 def table_columns(path: str | os.PathLike[str]) -> list[str]:
     """Names of the columns of a table on disk, without reading it and without those of variations."""
-    with _open(path) as file:
+    with opened_parquet(path) as file:
         return plain_columns(file.schema_arrow.names)
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What `write_table` was told about the table's origin; empty for a Parquet file of other making."""
-    with _open(path) as file:
+    with opened_parquet(path) as file:
         text = (file.schema_arrow.metadata or {}).get(KEY, b"{}")
     content: dict[str, Any] = json.loads(text)
     return content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from resonaut.errors import ConfigError, unknown_name
 
 __all__ = ("features",)
 
+MOST_FILES = 20  # in what is printed
+_OPTIONS = ("resonance", "jets", "event_features", "cuts")
+_OF_A_SEARCH = ("files", "simulation", "executor", "on_bad_file", "duplicates")  # named on the command line
 _EXECUTORS = ("iterative", "futures", "dask", "slurm", "htcondor", "parsl", "taskvine")
 
 
@@ -29,7 +33,7 @@ _EXECUTORS = ("iterative", "futures", "dask", "slurm", "htcondor", "parsl", "tas
 @click.option("--event-features", help="Features of whole events, such as ht,met,sphericity.")
 @click.option(
     "--config", "config", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="YAML with resonance, jets, event_features, cuts, as in a search's input (or a whole search).",
+    help="YAML with resonance, jets, event_features, cuts, columns, as in a search's input (or a whole search).",
 )  # fmt: skip
 @click.option(
     "--jets", metavar="NAME", help="Collection of large-R jets such as FatJet or Jet, or 'cluster'.  [default: auto]"
@@ -75,11 +79,12 @@ def features(
 
     settings = _settings({"name": executor.pop("executor"), **executor, **option_pairs(options)})
     of_jets = {key: value for key, value in {"collection": jets, "radius": radius}.items() if value is not None}
-    processor = _processor(config, resonance, event_features, of_jets)
+    given = {} if config is None else _options_of(config)
+    processor = _processor(given, resonance, event_features, of_jets)
     out = out.absolute()
     cache = out.with_name(f".{out.name}.chunks")
     on_bad_file = "skip" if skip_bad_files else "raise"
-    fileset = fileset_of(named_files(files), None if columns is None else _column_map(columns))
+    fileset = fileset_of(named_files(files), given.get("columns") if columns is None else _column_map(columns))
     try:
         books = make_table(
             fileset, out, processor, settings,
@@ -90,6 +95,15 @@ def features(
         sys.exit(130)
     if books["complete"]:
         shutil.rmtree(cache, ignore_errors=True)
+    _report(books, out)
+    if not books["complete"]:
+        sys.exit(1)
+
+
+def _report(books: Mapping[str, Any], out: Path) -> None:
+    """Print what became of the events, and what is in the table."""
+    from resonaut.processors import read_provenance
+
     doubled = f", {books['duplicates']} left out as duplicates" if books["duplicates"] else ""
     counts = f"{books['read']} events read, {books['used']} used, {books['skipped']} skipped, {books['lost']} lost"
     click.echo(counts + doubled)
@@ -98,34 +112,51 @@ def features(
     for name, count in books["cutflow"].items():
         click.echo(f"  {name:<24} {count}")
     click.echo(f"table: {out}")
+    click.echo("\n".join(_account(books, read_provenance(out).get("ledger", {}).get("by_file", ()))))
     for path, reason in books["files_failed"].items():
         click.secho(f"INCOMPLETE: {path} was skipped: {reason}", fg="red", err=True)
-    if not books["complete"]:
-        sys.exit(1)
 
 
-def _processor(config: Path | None, resonance: str | None, event_features: str | None, jets: dict[str, Any]) -> Any:
+def _account(books: Mapping[str, Any], by_file: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Lines of a table: what became of the events, in all and of each file that did not give all of them, with the reasons."""
+    columns = ("events in", "used", "skipped", "lost", "duplicates")
+    total = (books["read"] + books["lost"] + books["duplicates"], *(books[x] for x in columns[1:]))
+    rows = [("all files", total, books["reasons"])]
+    for file in by_file if len(by_file) > 1 else ():
+        skipped = sum(file["skipped"].values())
+        used = file["read"] - skipped
+        if used < file["expected"]:
+            counts = (file["expected"], used, skipped, file["lost"], file["duplicates"])
+            rows.append((Path(file["file"]).name, counts, file["skipped"]))
+    lines = ["".join((f"{'':<32}", *(f"{name:>12}" for name in columns)))]
+    for name, counts, reasons in rows[: 1 + MOST_FILES]:
+        lines.append(f"{name:<32}" + "".join(f"{count:>12}" for count in counts))
+        lines += [f"  {reason:<30}{'':>24}{count:>12}" for reason, count in reasons.items()]
+    if (more := len(rows) - 1 - MOST_FILES) > 0:
+        lines.append(f"... and {more} files more (all of them: the ledger in the table's metadata)")
+    return lines
+
+
+def _options_of(config: Path) -> dict[str, Any]:
+    """The options of a file, which may be a whole search."""
+    given = _yaml(config)
+    given = given.get("input", given) if isinstance(given, dict) else given
+    if not isinstance(given, dict):
+        msg = f"{config}: expected the keys {', '.join(_OPTIONS)}, got {type(given).__name__}"
+        raise ConfigError(msg)
+    for key in given:
+        if key not in (*_OPTIONS, "columns", *_OF_A_SEARCH):
+            raise ConfigError(unknown_name(f"key in {config}", str(key), (*_OPTIONS, "columns")))
+    return given
+
+
+def _processor(
+    given: Mapping[str, Any], resonance: str | None, event_features: str | None, jets: dict[str, Any]
+) -> Any:
     """What makes the table: the options of a file, over which those of the command line go."""
     from resonaut.processors import make_processor
 
-    given = {} if config is None else _yaml(config)
-    given = given.get("input", given) if isinstance(given, dict) else given
-    known = ("resonance", "jets", "event_features", "cuts")
-    if not isinstance(given, dict):
-        msg = f"{config}: expected the keys {', '.join(known)}, got {type(given).__name__}"
-        raise ConfigError(msg)
-    others = (
-        "files",
-        "simulation",
-        "executor",
-        "on_bad_file",
-        "duplicates",
-        "columns",
-    )  # a search's: said elsewhere here
-    for key in given:
-        if key not in (*known, *others):
-            raise ConfigError(unknown_name(f"key in {config}", str(key), known))
-    options = {key: given[key] for key in known if key in given}
+    options = {key: given[key] for key in _OPTIONS if given.get(key) is not None}
     if resonance is not None:
         options["resonance"] = resonance
     if event_features is not None:

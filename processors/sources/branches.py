@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from pathlib import Path
 from threading import get_ident
 from typing import Any, Protocol
 
@@ -18,7 +17,7 @@ import awkward as ak
 from resonaut.errors import InputError, unknown_name
 from resonaut.processors.events.schema import plain
 from resonaut.processors.sources.remote import is_remote
-from resonaut.processors.sources.root_files import find_tree, is_ntuple, names_of
+from resonaut.processors.sources.root_files import file_state, find_tree, is_ntuple, names_of
 
 __all__ = ("Branches", "Rows", "TreeBranches", "collection", "simple_form", "tree_branches")
 
@@ -53,12 +52,7 @@ def tree_branches(path: str, *trees: str) -> TreeBranches:
     """
     if is_remote(path):
         return TreeBranches(path, *trees)
-    try:
-        found = Path(path).stat()
-    except OSError as error:
-        msg = f"{path}: cannot be opened ({error.strerror})"
-        raise InputError(msg) from error
-    return _kept(path, trees, (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino), get_ident())
+    return _kept(path, trees, file_state(path), get_ident())
 
 
 @lru_cache(maxsize=3)
@@ -67,7 +61,7 @@ def _kept(path: str, trees: tuple[str, ...], _state: tuple[int, ...], _thread: i
 
 
 class TreeBranches:
-    """Branches of a TTree or an RNTuple; their names are the last part of uproot's, after the slash.
+    """Branches of a TTree or an RNTuple, by the names of `names_of`.
 
     Parameters
     ----------
@@ -82,6 +76,11 @@ class TreeBranches:
         self._keys = names_of(self._tree)
         self.names = frozenset(self._keys)
         self.entries = int(self._tree.num_entries)
+
+    @property
+    def where(self) -> tuple[Any, str]:
+        """The open file, as coffea takes it, and the name of the tree in it."""
+        return self._tree.file.root_directory, self._tree.object_path.split(";", 1)[0].lstrip("/")
 
     def empty(self, name: str) -> Any:
         """An array of no rows with the type of a branch."""

@@ -15,8 +15,7 @@ import numpy.typing as npt
 
 from resonaut.errors import InputError
 from resonaut.processors.events.schema import events_from_columns
-from resonaut.processors.sources.hdf5 import is_hdf5
-from resonaut.processors.sources.hdf5_columns import opened_hdf5
+from resonaut.processors.sources.hdf5 import is_hdf5, opened_hdf5
 
 __all__ = ("CaseDijets", "CaseFeatures")
 
@@ -98,7 +97,7 @@ class CaseDijets(_DijetFile):
             msg = f"{path}: jet_kinematics has rows of shape {jets.shape[1:]}, expected 14 numbers (10 without a third jet)"
             raise InputError(msg)
         four = jets[:, 2:].reshape(len(jets), -1, 4)
-        there = four[:, :, 0] > 0
+        there = ~(four[:, :, 0] <= 0)  # a jet that is NaN is there: its event is skipped and counted
         counts = there.sum(axis=1)
         columns: dict[str, Any] = {"nFatJet": counts}
         for i, key in enumerate(("pt", "eta", "phi", "mass")):
@@ -132,7 +131,7 @@ def _cartesian(jets: list[Floats]) -> dict[str, Any]:
     """`PFCand` from the constituents (events, 100, 4) = (px, py, pz, E) of both jets."""
     momenta = np.concatenate(jets, axis=1)
     whose = np.repeat(np.arange(len(jets), dtype=np.int8), [each.shape[1] for each in jets])
-    real = momenta[:, :, 3] > 0
+    real = ~(momenta[:, :, 3] <= 0)
     counts = real.sum(axis=1)
     px, py, pz, energy = momenta[real].T
     pt = np.hypot(px, py)
@@ -208,7 +207,7 @@ def _require_names_that_fit(path: str, named: Mapping[str, Floats]) -> None:
 
 def _relative(path: str, parts: Floats, eta: Floats, phi: Floats) -> dict[str, Any]:
     """`PFCand` from constituents (events, 2, n, 3) around the axes (events, 2)."""
-    real = parts[..., 2] > 0
+    real = ~(parts[..., 2] <= 0)
     farthest = np.hypot(parts[..., 0], parts[..., 1])[real].max(initial=0.0)
     if farthest > WIDEST:
         msg = (

@@ -152,8 +152,9 @@ class ColumnMap:
         for name, given in self.columns.items():
             if isinstance(given, str):
                 columns[name] = _stored(rows, given, 1, f"columns.{name}")
-            elif name.endswith("MET"):
-                columns |= {f"{name}_{key}": self._scaled(rows, name, key, column, 1) for key, column in given.items()}
+            elif name.endswith("MET") and isinstance(given, Mapping):
+                for key, column in given.items():
+                    columns[f"{name}_{ALIASES.get(key, key)}"] = self._scaled(rows, name, key, column, 1)
             elif isinstance(given, Mapping):
                 columns |= self._jagged(rows, name, given)
             else:
@@ -174,8 +175,9 @@ class ColumnMap:
         keys = {ALIASES.get(key, key): column for key, column in given.items()}
         found = {}
         for key, (parts, make) in _recipes(keys, name).items():
-            factors = [self._factor(part) for part in parts]
-            found[f"{name}_{key}"] = rows.column(_Recipe(make, factors), *(keys[part] for part in parts))
+            recipe = _Recipe(make, [self._factor(part) for part in parts])
+            as_many = _AsMany(recipe, f"{rows.branches.path}: columns.{name}.{key}", counted)
+            found[f"{name}_{key}"] = rows.column(as_many, counted, *(keys[part] for part in parts))
         return {f"n{name}": rows.column(ak.num, counted), **found}
 
     def _listed(self, rows: Rows, name: str, given: Sequence[Spec]) -> dict[str, Any]:
@@ -184,7 +186,7 @@ class ColumnMap:
             for key, column in each.items():
                 self._scaled(rows, f"{name}[{i}]", key, column, 1)
         specs = [{ALIASES.get(key, key): column for key, column in each.items()} for each in given]
-        keys = [key for key in specs[0] if all(key in spec for spec in specs)]
+        keys = list(specs[0])
         flags = ("pt",) if "pt" in keys else ("px", "py")
         objects = [spec[flag] for spec in specs for flag in flags]
         found = {}
@@ -212,6 +214,12 @@ def _check(name: str, value: Any) -> None:
             msg = f"columns.{name}.{bad[0]} is {each[bad[0]]!r}, expected the name of a column"
             raise ConfigError(msg)
         keys = {ALIASES.get(key, key) for key in each}
+        if len(keys) < len(each):
+            msg = f"columns.{name} names a field twice, such as m and mass; got {', '.join(map(str, each))}"
+            raise ConfigError(msg)
+        if odd := sorted(map(str, keys ^ {ALIASES.get(key, key) for key in specs[0]})):
+            msg = f"columns.{name}: some of the objects that are listed have {', '.join(odd)}, and others do not"
+            raise ConfigError(msg)
         if name.endswith("MET") and not isinstance(value, Sequence):
             lacking = [key for key in ("pt", "phi") if key not in keys]
         else:
@@ -275,6 +283,20 @@ class _Recipe:
 
     def __call__(self, *parts: Any) -> Any:
         return self.make(*(part if f == 1 else part * f for part, f in zip(parts, self.factors, strict=True)))
+
+
+class _AsMany:
+    """A jagged field, which must have as many values in every event as the column that its collection is counted by."""
+
+    def __init__(self, recipe: _Recipe, where: str, counted: str) -> None:
+        self.recipe, self.where, self.counted = recipe, where, counted
+
+    def __call__(self, counted: Any, *parts: Any) -> Any:
+        values = self.recipe(*parts)
+        if not ak.array_equal(ak.num(values), ak.num(counted)):  # values would go to the objects of other events
+            msg = f"{self.where} has another number of values than {self.counted!r} in some events: they are not of the same objects"
+            raise InputError(msg)
+        return values
 
 
 class _Present:

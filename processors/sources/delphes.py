@@ -25,7 +25,8 @@ FAT = re.compile(
 NOT_RECO = ("Gen", "Calo", "Track", "Truth")
 ANY = "FatJet"
 TRACKS = ("EFlowTrack", "EFlowTracks")
-TOWERS = ("EFlowPhoton", "EFlowNeutralHadron", "EFlowTower")
+TOWERS = ("EFlowPhoton", "EFlowNeutralHadron")
+BOTH = "EFlowTower"  # of both, in cards that do not tell them apart: never in addition
 PROBED = 500
 """Entries at the beginning of a file in which substructure is looked for: Delphes writes zeros where it was not asked for."""
 
@@ -115,7 +116,7 @@ def _mass(momenta: Any) -> Any:
 def _particles(rows: Rows) -> dict[str, Any]:
     """`PFCand` from the objects of energy flow."""
     tracks = rows.first(f"{store}.PT" for store in TRACKS)
-    towers = [store for store in TOWERS if f"{store}.ET" in rows]
+    towers = [store for store in TOWERS if f"{store}.ET" in rows] or [t for t in (BOTH,) if f"{t}.ET" in rows]
     if tracks is None or not towers:
         return {}
     store = tracks.removesuffix(".PT")

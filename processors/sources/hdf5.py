@@ -22,7 +22,7 @@ import numpy.typing as npt
 from resonaut.errors import InputError
 from resonaut.processors.events.schema import events_from_columns
 
-__all__ = ("FrameFile", "LHCOFeatures", "LHCOParticles", "is_hdf5", "open_frame")
+__all__ = ("FrameFile", "LHCOFeatures", "LHCOParticles", "is_hdf5", "open_frame", "opened_hdf5")
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 JET_COLUMNS = {
@@ -51,13 +51,14 @@ class FrameFile:
 
     @property
     def blocks(self) -> list[tuple[list[str], Any]]:
-        """Columns and values of each block of equal type."""
+        """Columns and values of each block of numbers; texts are pickled in such files, and are not read."""
         count = int(self.group.attrs.get("nblocks", 1))
         out = []
         for b in range(count):
+            values = self.group[f"block{b}_values"]
             items = self.group[f"block{b}_items"][:]
-            names = [item.decode() if isinstance(item, bytes) else str(item) for item in items]
-            out.append((names, self.group[f"block{b}_values"]))
+            if values.ndim == 2 and values.dtype.kind in "biuf":
+                out.append(([item.decode() if isinstance(item, bytes) else str(item) for item in items], values))
         return out
 
     def __len__(self) -> int:
@@ -81,6 +82,17 @@ class FrameFile:
         return rows
 
 
+@contextmanager
+def opened_hdf5(path: str) -> Iterator[h5py.File]:
+    """An open HDF5 file; InputError for one that cannot be opened, or not be read while it is open."""
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, KeyError, RuntimeError) as error:
+        msg = f"{path}: cannot be read as HDF5, the file is missing, truncated or corrupt ({error})"
+        raise InputError(msg) from error
+
+
 def _frame_of(file: Any) -> str | None:
     frames = [key for key in file if file[key].attrs.get("pandas_type") == b"frame"]
     return "df" if "df" in frames else frames[0] if len(frames) == 1 else None
@@ -94,12 +106,8 @@ def frame_key(path: str) -> str | None:
     InputError
         If the file is truncated or corrupt.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            return _frame_of(file)
-    except (OSError, KeyError, RuntimeError) as error:
-        msg = f"{path}: cannot be read as HDF5, the file is missing, truncated or corrupt ({error})"
-        raise InputError(msg) from error
+    with opened_hdf5(path) as file:
+        return _frame_of(file)
 
 
 @contextmanager
@@ -111,21 +119,15 @@ def open_frame(path: str) -> Iterator[FrameFile]:
     InputError
         If the file is missing, truncated or corrupt, now or while it is read, or holds no such frame.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            key = _frame_of(file)
-            if key is None:
-                msg = (
-                    f"{path}: got keys {sorted(file)}, expected a pandas frame `df` of fixed format "
-                    '(write it by DataFrame.to_hdf(path, key="df", format="fixed"))'
-                )
-                raise InputError(msg)
-            yield FrameFile(file[key], path)
-    except (OSError, KeyError, RuntimeError) as error:
-        if isinstance(error, InputError):
-            raise
-        msg = f"{path}: cannot be read as HDF5, the file is missing, truncated or corrupt ({error})"
-        raise InputError(msg) from error
+    with opened_hdf5(path) as file:
+        key = _frame_of(file)
+        if key is None:
+            msg = (
+                f"{path}: got keys {sorted(file)}, expected a pandas frame `df` of fixed format "
+                '(write it by DataFrame.to_hdf(path, key="df", format="fixed"))'
+            )
+            raise InputError(msg)
+        yield FrameFile(file[key], path)
 
 
 def is_hdf5(path: str) -> bool:
@@ -196,7 +198,7 @@ class LHCOParticles(_Frames):
         columns["PFCand_mass"] = ak.unflatten(np.zeros(len(flat)), counts)
         columns["nPFCand"] = ak.Array(counts)
         if rows.shape[1] % 3:
-            columns["label"] = ak.Array(rows[:, -1].astype(np.int8))
+            columns["label"] = ak.Array(rows[:, -1].astype(np.float64))
         return events_from_columns(columns, len(rows), path, start, metadata)
 
 
@@ -249,7 +251,7 @@ class LHCOFeatures(_Frames):
                 columns[f"FatJet_{field}"] = pair(rows[f"{stored}j1"], rows[f"{stored}j2"])
         for name in EVENT_COLUMNS:
             if name in rows:
-                columns[name] = ak.Array(rows[name].astype(np.int8 if name == "label" else np.float64))
+                columns[name] = ak.Array(rows[name].astype(np.float64))
         return events_from_columns(
             columns, n, path, start, {**(metadata or {"filename": path}), "leading_jets_only": True}
         )

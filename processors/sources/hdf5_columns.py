@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import awkward as ak
@@ -12,22 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut.errors import InputError, unknown_name
-from resonaut.processors.sources.hdf5 import FrameFile
+from resonaut.processors.sources.hdf5 import FrameFile, opened_hdf5
 
-__all__ = ("HDF5Branches", "opened_hdf5")
-
-
-@contextmanager
-def opened_hdf5(path: str) -> Iterator[h5py.File]:
-    """An open HDF5 file; InputError for one that cannot be read."""
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except InputError:
-        raise
-    except (OSError, KeyError, RuntimeError) as error:
-        msg = f"{path}: cannot be read as HDF5, the file is missing, truncated or corrupt ({error})"
-        raise InputError(msg) from error
+__all__ = ("HDF5Branches",)
 
 
 class HDF5Branches:
@@ -81,9 +67,10 @@ class HDF5Branches:
             return ak.from_numpy(np.ascontiguousarray(self._whole(start, stop)[name]), regulararray=True)
         with opened_hdf5(self.path) as file:
             values = file[self._where][name][start:stop]
-        if h5py.check_vlen_dtype(self._types[name][0]) is not None:
-            counts = np.array([len(each) for each in values], np.int64)
-            return ak.unflatten(np.concatenate([np.zeros(0, values[0].dtype), *values]) if len(values) else [], counts)
+        if len(values) and h5py.check_vlen_dtype(self._types[name][0]) is not None:
+            return ak.unflatten(np.concatenate(values), [len(each) for each in values])
+        if not len(values):
+            return self.empty(name)
         return ak.from_numpy(np.ascontiguousarray(values), regulararray=True)
 
     def _whole(self, start: int, stop: int) -> Any:

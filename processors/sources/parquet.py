@@ -1,9 +1,8 @@
-"""Parquet files of events: jagged columns named as NanoAOD's, or one column of records per collection."""
+"""Parquet files: what their sources share, and events of jagged columns named as NanoAOD's or of one column of records each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import awkward as ak
@@ -11,33 +10,43 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from resonaut.errors import InputError
 from resonaut.processors.events.schema import events_from_columns
 from resonaut.processors.sources.branches import Rows
-from resonaut.processors.table import is_table
+from resonaut.processors.table import is_table, opened_parquet
 
-__all__ = ("NanoParquet", "ParquetBranches", "opened_parquet", "row_groups")
+__all__ = ("NanoParquet", "ParquetBranches", "ParquetSource", "read_rows")
 
 MARKS = ("FatJet", "ScoutingFatJet", "Jet", "PFCand", "PFCands", "Muon", "Electron", "Photon")
 
 
-@contextmanager
-def opened_parquet(path: str) -> Iterator[pq.ParquetFile]:
-    """An open Parquet file; InputError for one that cannot be read."""
-    try:
-        with pq.ParquetFile(path) as file:
-            yield file
-    except (OSError, pa.ArrowInvalid) as error:
-        msg = f"{path}: cannot be read as Parquet, the file is missing, truncated or corrupt ({error})"
-        raise InputError(msg) from error
+class ParquetSource:
+    """What layouts of Parquet files share: they are known by their columns, and have no trees."""
+
+    name = ""
+
+    def _takes(self, schema: pa.Schema) -> bool:
+        raise NotImplementedError
+
+    def recognises(self, path: str) -> bool:
+        """True for a Parquet file with the columns of this layout."""
+        if "://" in path or not is_table(path):
+            return False
+        with opened_parquet(path) as file:
+            return self._takes(file.schema_arrow)
+
+    def n_events(self, path: str, tree: str | None = None) -> int:  # noqa: ARG002 (Parquet has no trees)
+        """Number of rows."""
+        with opened_parquet(path) as file:
+            return int(file.metadata.num_rows)
 
 
-def row_groups(file: pq.ParquetFile, start: int, stop: int) -> tuple[list[int], int]:
-    """The row groups that hold rows start..stop, and the first row of the first of them."""
+def read_rows(file: pq.ParquetFile, start: int, stop: int, columns: list[str] | None = None) -> pa.Table:
+    """Rows start..stop of all columns or some, of the row groups that hold them alone."""
     sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
     ends = np.cumsum([0, *sizes])
     groups = [group for group in range(len(sizes)) if ends[group] < stop and ends[group + 1] > start]
-    return groups, int(ends[groups[0]]) if groups else 0
+    first = int(ends[groups[0]]) if groups else start
+    return file.read_row_groups(groups, columns=columns, use_threads=False).slice(start - first, stop - start)
 
 
 def _branches(schema: pa.Schema) -> dict[str, tuple[str, str | None, pa.DataType]]:
@@ -82,12 +91,8 @@ class ParquetBranches:
         """Rows start..stop of a column, of the row groups that hold them alone."""
         column, part, _ = self._columns[name]
         with opened_parquet(self.path) as file:
-            groups, first = row_groups(file, start, stop)
-            if not groups:
-                return self.empty(name)
-            wanted = [column] if part is None else [_leaf(file, column, part)]
-            table = file.read_row_groups(groups, columns=wanted, use_threads=False)
-        values = ak.from_arrow(table[column].slice(start - first, stop - start).combine_chunks())
+            table = read_rows(file, start, stop, [column] if part is None else [_leaf(file, column, part)])
+        values = ak.from_arrow(table[column].combine_chunks())
         return values if part is None else values[part]
 
 
@@ -96,10 +101,10 @@ def _leaf(file: pq.ParquetFile, column: str, part: str) -> str:
     schema = file.schema
     paths = (schema.column(i).path for i in range(len(schema.names)))
     wanted = (f"{column}.{part}", f"{column}.list.element.{part}", f"{column}.list.item.{part}")
-    return next((path for path in paths if path.startswith(wanted)), column)
+    return next((path for path in paths if path in wanted or path.startswith(tuple(f"{w}." for w in wanted))), column)
 
 
-class NanoParquet:
+class NanoParquet(ParquetSource):
     """NanoAOD in Parquet: jagged columns `FatJet_pt`, `Jet_pt`, `PFCand_pt`, ... or columns of records `FatJet`, `Jet`, ...
 
     Numbers of objects (`nFatJet`) need not be stored. A column is read when it is first used.
@@ -107,18 +112,9 @@ class NanoParquet:
 
     name = "nanoaod-parquet"
 
-    def recognises(self, path: str) -> bool:
-        """True for a Parquet file with jagged columns of jets or of particles."""
-        if "://" in path or not is_table(path):
-            return False
-        names = ParquetBranches(path)
-        marks = [f"{x}_pt" for x in MARKS]
-        return any(mark in names.names and names.empty(mark).ndim == 2 for mark in marks)
-
-    def n_events(self, path: str, tree: str | None = None) -> int:  # noqa: ARG002 (Parquet has no trees)
-        """Number of rows."""
-        with opened_parquet(path) as file:
-            return int(file.metadata.num_rows)
+    def _takes(self, schema: pa.Schema) -> bool:
+        kinds = {name: kind for name, (_, _, kind) in _branches(schema).items() if _is_list(kind)}
+        return any(f"{mark}_pt" in kinds and not _is_list(kinds[f"{mark}_pt"].value_type) for mark in MARKS)
 
     def read(
         self,

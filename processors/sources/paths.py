@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from resonaut.errors import InputError
+from resonaut.errors import InputError, unknown_name
 from resonaut.processors.sources.remote import is_remote
 
 __all__ = ("DATASET", "NamedFile", "fileset_of", "named_files")
@@ -30,6 +30,8 @@ DATASET = "events"
 LISTS = (".txt", ".list")
 FILESETS = (".json", ".json.gz")
 DEEPEST = 8  # lists within lists
+KEYS = ("files", "metadata", "source", "treename")
+OF_COFFEA = ("compressed_form", "did", "form", "format")  # what its preprocessing adds, and we do not need
 
 
 @dataclass(frozen=True)
@@ -132,11 +134,12 @@ def _matches(name: str, base: Path, origin: str) -> list[Path]:
         raise InputError(msg)
     if literal.exists():
         return [Path(os.path.abspath(literal))]  # noqa: PTH100 (links keep the name that they were given)
-    found = sorted(glob.glob(str(literal), recursive=True))  # noqa: PTH207 (absolute patterns)
+    matches = sorted(glob.glob(str(literal), recursive=True))  # noqa: PTH207 (absolute patterns)
+    found = [Path(os.path.abspath(each)) for each in matches if not Path(each).is_dir()]  # noqa: PTH100
     if not found:
         msg = f"{origin}: {name!r} matches no file (relative names start from {base})"
         raise InputError(msg)
-    return [Path(os.path.abspath(each)) for each in found if not Path(each).is_dir()]  # noqa: PTH100
+    return found
 
 
 def _of_list(path: Path, depth: int) -> Iterator[NamedFile]:
@@ -174,7 +177,13 @@ def _of_dataset(dataset: str, value: Any, path: Path) -> Iterator[NamedFile]:
     if not isinstance(files, (dict, list)) or not files:
         msg = f"{path}: dataset {dataset!r} has {files!r}, expected paths or {{path: tree}}"
         raise InputError(msg)
+    if unknown := [key for key in given if key not in (*KEYS, *OF_COFFEA)]:  # a weight that is lost would not show
+        msg = f"{path}: {unknown_name(f'key of dataset {dataset!r}', str(unknown[0]), KEYS)}"
+        raise InputError(msg)
     metadata = given.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        msg = f"{path}: metadata of dataset {dataset!r} are {metadata!r}, expected {{name: value}}"
+        raise InputError(msg)
     for name in files:
         tree = files[name] if isinstance(files, dict) else given.get("treename")
         if isinstance(tree, dict):  # as coffea's preprocess() writes it

@@ -17,7 +17,7 @@ from coffea.nanoevents import NanoEventsFactory
 
 from resonaut.errors import InputError, ResonautError
 from resonaut.processors.events.schema import ParticleSchema, events_from_columns
-from resonaut.processors.sources.branches import Rows, tree_branches
+from resonaut.processors.sources.branches import Rows, TreeBranches, tree_branches
 from resonaut.processors.sources.remote import remote_options
 from resonaut.processors.sources.root_files import TREE, is_root, trees_of, unreadable
 
@@ -46,13 +46,16 @@ class _Trees:
         self, path: str, start: int, stop: int, *, tree: str | None = None, metadata: Mapping[str, Any] | None = None
     ) -> Any:
         """Entries start..stop as virtual NanoEvents."""
-        if tree_branches(path, tree or TREE).is_ntuple:
-            return _of_ntuple(path, tree or TREE, start, stop, metadata)
+        branches = tree_branches(path, tree or TREE)
+        if branches.is_ntuple:
+            return _of_ntuple(branches, start, stop, metadata)
         try:
+            file, name = branches.where  # parsed already
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)
                 return NanoEventsFactory.from_root(
-                    {path: tree or TREE},
+                    file,
+                    treepath=name,
                     entry_start=start,
                     entry_stop=stop,
                     schemaclass=ParticleSchema,
@@ -65,9 +68,8 @@ class _Trees:
             raise unreadable(path, error) from error
 
 
-def _of_ntuple(path: str, tree: str, start: int, stop: int, metadata: Mapping[str, Any] | None) -> Any:
+def _of_ntuple(branches: TreeBranches, start: int, stop: int, metadata: Mapping[str, Any] | None) -> Any:
     """Entries of an RNTuple, without the names of all its nested fields, for which coffea waits seconds in every chunk."""
-    branches = tree_branches(path, tree)
     rows = Rows(branches, start, min(stop, branches.entries))
     columns = {}
     for name in sorted(branches.names):
@@ -75,7 +77,7 @@ def _of_ntuple(path: str, tree: str, start: int, stop: int, metadata: Mapping[st
             columns[name] = rows.stored(name)
         except InputError:  # texts, and whatever else events of numbers do not have
             continue
-    return events_from_columns(columns, max(0, rows.stop - start), path, start, metadata)
+    return events_from_columns(columns, max(0, rows.stop - start), branches.path, start, metadata)
 
 
 class ParticleTree(_Trees):

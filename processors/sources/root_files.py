@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import uproot
 from uproot.behaviors.RNTuple import HasFields
 
 from resonaut.errors import InputError, ResonautError
-from resonaut.processors.sources.remote import is_remote, remote_options
+from resonaut.processors.sources.remote import REMEMBERED, is_remote, remote_options
 
-__all__ = ("TREE", "find_tree", "is_ntuple", "is_root", "names_of", "open_root", "open_tree", "trees_of", "unreadable")
+__all__ = ("TREE", "file_state", "find_tree", "is_ntuple", "is_root", "names_of", "open_root", "trees_of", "unreadable")
 
 XROOTD = ("root://", "roots://", "xroot://")
 ROOT_SIGNATURE = b"root"
@@ -31,6 +32,16 @@ def is_root(path: str) -> bool:
     except OSError as error:
         msg = f"{path}: cannot be opened ({error.strerror})"
         raise InputError(msg) from error
+
+
+def file_state(path: str) -> tuple[int, ...]:
+    """What changes when a local file does; InputError if it is not there."""
+    try:
+        found = Path(path).stat()
+    except OSError as error:
+        msg = f"{path}: cannot be opened ({error.strerror})"
+        raise InputError(msg) from error
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 def _require_whole(path: str, promised: int) -> None:
@@ -52,7 +63,7 @@ def open_root(path: str) -> Any:
     """
     options = remote_options(path)
     try:
-        file = uproot.open(path, **options)
+        file = uproot.open(path, array_cache=None, **options)  # files stay open: values of a chunk must not
         _require_whole(path, file.file.fEND)
     except ResonautError:
         raise
@@ -77,7 +88,15 @@ def _trees(file: Any) -> list[str]:
 
 
 def trees_of(path: str) -> list[str]:
-    """Names of the trees and RNTuples of a file; InputError if it cannot be read."""
+    """Names of the trees and RNTuples of a file; InputError if it cannot be read.
+
+    Every source asks: they are kept while a local file is the same, and for a while where it is on a server.
+    """
+    return list(_trees_kept(path, (int(time.monotonic() // REMEMBERED),) if is_remote(path) else file_state(path)))
+
+
+@lru_cache(maxsize=64)
+def _trees_kept(path: str, _state: tuple[int, ...]) -> list[str]:
     with open_root(path) as file:
         try:
             return _trees(file)
@@ -114,23 +133,12 @@ def is_ntuple(tree: Any) -> bool:
 
 
 def names_of(tree: Any) -> dict[str, str]:
-    """{name: uproot's name} of the branches of a tree, or the columns of an RNTuple; the name is the part after the slash."""
+    """{name: uproot's name} of the branches of a tree, or the columns of an RNTuple.
+
+    The name is the part after the slash, or all of it where several branches end alike (`jets/pt`, `muons/pt`).
+    """
     if is_ntuple(tree):  # whose nested names cost seconds; fields without a type only hold others together
         return {field.name: field.name for field in tree.fields if field.typename}
-    return {key.rsplit("/", 1)[-1]: key for key in reversed(tree.keys())}
-
-
-@contextmanager
-def open_tree(path: str, tree: str | None) -> Iterator[Any]:
-    """A tree or RNTuple of a file, `Events` unless another is named; InputError if the file or the tree is not there."""
-    try:
-        with open_root(path) as file:
-            name = tree or TREE
-            if name not in file:
-                msg = f"{path}: got {sorted(file.keys(cycle=False))[:8]}, expected a tree {name!r}"
-                raise InputError(msg)
-            yield file[name]
-    except ResonautError:
-        raise
-    except Exception as error:  # uproot raises many kinds for a broken file
-        raise unreadable(path, error) from error
+    last = {key: key.rsplit("/", 1)[-1] for key in tree.keys()}  # noqa: SIM118 (a tree is no dictionary)
+    alike = Counter(last.values())
+    return {name if alike[name] == 1 else key: key for key, name in last.items()}

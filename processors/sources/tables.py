@@ -9,13 +9,12 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from coffea.nanoevents import BaseSchema, NanoEventsFactory
 from coffea.nanoevents.mapping import SimplePreloadedColumnSource
 
 from resonaut.files import digest
-from resonaut.processors.sources.parquet import opened_parquet, row_groups
-from resonaut.processors.table import is_table
+from resonaut.processors.sources.parquet import ParquetSource, read_rows
+from resonaut.processors.table import column_values, opened_parquet
 
 __all__ = ("TABLE", "EventTable")
 
@@ -23,22 +22,13 @@ TABLE = "event_table"
 """Key of the events' metadata: their fields are the columns of a table."""
 
 
-class EventTable:
-    """An event table: Parquet whose columns all hold one number (or text) per event. Its columns become the events' fields."""
+class EventTable(ParquetSource):
+    """An event table: Parquet whose columns all hold one number (or text) per event. Those of numbers become fields of the events."""
 
     name = "event-table"
 
-    def recognises(self, path: str) -> bool:
-        """True for a Parquet file without nested columns."""
-        if "://" in path or not is_table(path):
-            return False
-        with opened_parquet(path) as file:
-            return not any(pa.types.is_nested(field.type) for field in file.schema_arrow)
-
-    def n_events(self, path: str, tree: str | None = None) -> int:  # noqa: ARG002 (tables have no trees)
-        """Number of rows."""
-        with opened_parquet(path) as file:
-            return int(file.metadata.num_rows)
+    def _takes(self, schema: pa.Schema) -> bool:
+        return not any(pa.types.is_nested(field.type) for field in schema)
 
     def read(
         self,
@@ -51,16 +41,9 @@ class EventTable:
     ) -> Any:
         """Rows start..stop, one field per column; empty cells are NaN."""
         with opened_parquet(path) as file:
-            rows = _rows(file, start, stop)
-        columns = {}
-        for name in rows.column_names:
-            values = rows[name].combine_chunks()
-            if (
-                pa.types.is_integer(values.type)
-                or pa.types.is_floating(values.type)
-                or pa.types.is_boolean(values.type)
-            ):
-                columns[name] = ak.Array(np.ascontiguousarray(values.to_numpy(zero_copy_only=False)))
+            numbers = [field.name for field in file.schema_arrow if _is_number(field.type)]
+            rows = read_rows(file, start, stop, numbers)
+        columns = {name: ak.Array(np.ascontiguousarray(column_values(rows[name], name))) for name in numbers}
         about = {**(metadata or {"filename": path}), TABLE: True}
         source = SimplePreloadedColumnSource(
             columns, uuid=digest(path, start), num_rows=stop - start, object_path="/table"
@@ -70,9 +53,5 @@ class EventTable:
             return NanoEventsFactory.from_preloaded(source, schemaclass=BaseSchema, metadata=about).events()
 
 
-def _rows(file: pq.ParquetFile, start: int, stop: int) -> pa.Table:
-    """Rows start..stop, of the row groups that hold them alone."""
-    groups, first = row_groups(file, start, stop)
-    return (
-        file.read_row_groups(groups).slice(start - first, stop - start) if groups else file.schema_arrow.empty_table()
-    )
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))

@@ -174,23 +174,97 @@ def test_features_of_a_file_of_every_layout(reference_data: Path, tmp_path: Path
         np.testing.assert_allclose(table["mjj"], mass[places], rtol=1e-4)
 
 
+def some_rows(source: Path, target: Path, start: int, stop: int) -> Path:
+    """A frame of some rows of another."""
+    with h5py.File(source) as file, h5py.File(target, "w") as cut:
+        file.copy("df", cut, without_attrs=False)
+        for key in ("axis1", "block0_values"):
+            rows = file["df"][key][start:stop]
+            del cut["df"][key]
+            cut["df"][key] = rows
+    return target
+
+
 def test_clustered_lhc_olympics_jets_are_those_of_another_program(reference_data: Path, tmp_path: Path) -> None:
-    """The first 200 events were clustered independently (R = 1)."""
+    """The first 200 events were clustered independently (R = 1); none of them has an undefined feature."""
     folder = reference_data / "lhco"
-    features(tmp_path / "table.parquet", str(folder / "events_anomalydetection_tiny.h5"))
+    cut = some_rows(folder / "events_anomalydetection_tiny.h5", tmp_path / "200.h5", 0, 200)
+    features(tmp_path / "table.parquet", str(cut))
     truth = np.genfromtxt(folder / "events_anomalydetection_tiny.features.csv", delimiter=",", names=True)
     table = read_table(tmp_path / "table.parquet")
-    for mine, theirs in (("pt_j1", "pT_j1"), ("m_j1", "m_j1"), ("pt_j2", "pT_j2"), ("mjj", "m_jj")):
-        ratio = np.asarray(table[mine])[: len(truth)] / truth[theirs]
-        assert np.median(np.abs(ratio - 1)) < 1e-6, mine
-        assert np.mean(np.abs(ratio - 1) < 1e-3) > 0.98, mine
+    assert table["event"].to_list() == list(range(200)) == list(range(len(truth)))
+    names = {"pt": "pT", "eta": "eta", "phi": "phi", "m": "m", "n": "nhadrons"}
+    pairs = {f"{mine}_{j}": f"{theirs}_{j}" for j in ("j1", "j2") for mine, theirs in names.items()}
+    for mine, theirs in (pairs | {"mjj": "m_jj", "label": "label"}).items():
+        np.testing.assert_allclose(table[mine], truth[theirs], rtol=1e-6, atol=1e-6, err_msg=mine)
 
 
-def test_events_without_two_large_jets_say_what_to_do(reference_data: Path, tmp_path: Path) -> None:
-    path = str(reference_data / "root" / "nano_dy.parquet")
+def test_particles_through_features_are_the_feature_file_of_another_program(
+    reference_data: Path, tmp_path: Path
+) -> None:
+    """600 events of both kinds, each beside its own row: what Pythia, fastjet and fjcontrib in C++ stored in float32."""
+    folder, (start, stop) = reference_data / "sim", (19_700, 20_300)
+    for name in ("particles_sample.h5", "particles_sample.features.h5"):
+        some_rows(folder / name, tmp_path / name, start, stop)
+        features(tmp_path / f"{name}.parquet", str(tmp_path / name))
+    ours, stored = (
+        read_table(tmp_path / f"{name}.parquet") for name in ("particles_sample.h5", "particles_sample.features.h5")
+    )
+    assert ours["event"].to_list() == stored["event"].to_list() == list(range(stop - start))
+    assert 0 < np.sum(ours["label"]) < len(ours)
+    assert set(stored.fields) <= set(ours.fields)
+    for name in stored.fields:
+        atol = 2e-5 if name == "dm_jj" else 1e-6  # a difference of masses of 100 GeV in float32
+        np.testing.assert_allclose(ours[name], stored[name], rtol=1e-5, atol=atol, err_msg=name)
+
+
+@pytest.mark.parametrize("file", ["nano_dy.parquet", "nanoAOD_2015_CMS_Open_Data_ttbar.root"])
+def test_events_without_two_large_jets_name_the_option_to_give(reference_data: Path, tmp_path: Path, file: str) -> None:
+    path = str(reference_data / "root" / file)
     result = CliRunner().invoke(main, ["features", path, "--out", str(tmp_path / "t.parquet")])
     assert result.exit_code == 1
-    assert re.search(r"left of \d+ read.*jets were taken from FatJet: another collection can be named", result.output)
+    said = re.search(
+        r"left of (\d+) read.*jets were taken from FatJet: try (--jets Jet) \((\d+) of \d+ events of (.*) have two\)",
+        result.output,
+    )
+    assert said, result.output
+    assert said[4] == file
+    output = features(tmp_path / "t.parquet", path, *said[2].split())
+    assert re.search(rf"^ +two jets +{said[3]}$", output, flags=re.MULTILINE)
+
+
+def test_a_file_without_jets_names_the_resonance_to_ask_for(reference_data: Path, tmp_path: Path) -> None:
+    path = str(reference_data / "opendata_upsilon" / "dimuon_100k.root")
+    result = CliRunner().invoke(main, ["features", path, "--out", str(tmp_path / "t.parquet")])
+    assert result.exit_code == 1
+    assert "expected jets" in result.output
+    assert "without them there is --resonance dimuon (" in result.output
+
+
+def test_what_became_of_the_events_is_printed_with_the_reasons(reference_data: Path, tmp_path: Path) -> None:
+    """Ratios of PHYSLITE's large jets whose denominator is zero, counted by uproot; a whole file, and one that is truncated."""
+    folder = reference_data / "root"
+    physlite, short = folder / "PHYSLITE_example.root", tmp_path / "short.root"
+    short.write_bytes((folder / "delphes_10events.root").read_bytes()[:9999])
+    with uproot.open(physlite) as file:
+        jets = file["CollectionTree"].arrays([f"AnalysisLargeRJetsAuxDyn.{x}" for x in ("pt", "Tau1_wta", "Tau2_wta")])
+    pt, tau1, tau2 = (jets[name][ak.num(jets[jets.fields[0]]) >= 2] for name in jets.fields)
+    order = ak.argsort(pt, ascending=False)[:, :2]
+    no_tau1, no_tau2 = (ak.to_numpy(ak.any(tau[order] <= 0, axis=1)) for tau in (tau1, tau2))
+    first, then = int(no_tau1.sum()), int((no_tau2 & ~no_tau1).sum())
+    names = [str(physlite), str(folder / "treemaker.root"), str(short)]
+    result = CliRunner().invoke(main, ["features", *names, "--out", str(tmp_path / "t.parquet"), "--skip-bad-files"])
+    assert result.exit_code == 1  # incomplete
+    lines = [" ".join(line.split()) for line in result.output.splitlines()]
+    start = lines.index("events in used skipped lost duplicates")
+    reasons = [f"tau21 undefined {first}", f"tau32 undefined {then}"]
+    assert first > 0 < then
+    bad = first + then
+    assert lines[start + 1 : start + 7] == [
+        f"all files 110 {110 - bad} {bad} 0 0", *reasons,
+        f"PHYSLITE_example.root 100 {100 - bad} {bad} 0 0", *reasons,
+    ]  # fmt: skip
+    assert re.search(rf"INCOMPLETE: {short} was skipped: {short}: .*truncated", result.output)
 
 
 def test_globs_lists_filesets_and_maps_give_the_same_table(reference_data: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ import yaml
 
 from resonaut.processors import SOURCES, ColumnMap
 
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "inputs.json"
 GUIDE = Path(__file__).parents[2] / "docs" / "inputs.md"
 SAMPLES = {
     "physlite.root": "PHYSLITE_example.root",
@@ -65,6 +67,24 @@ def test_the_map_of_the_page_is_one() -> None:
     found = ColumnMap.from_dict(yaml.safe_load(text))
     assert found.unit == "MeV"
     assert len(found.columns["FatJet"]) == 2
+
+
+def test_the_table_of_samples_is_what_was_measured() -> None:
+    """Events in, used, skipped and why: as `benchmarks/bench_inputs.py` has found them."""
+    measured = {row["command"]: row for row in json.loads(RESULTS.read_text())["files"]}
+    rows = re.findall(
+        r"^\| `(resonaut features [^`]+)` \| ([\d,]+) \| ([\d,]+) \| (.*) \|$", GUIDE.read_text(), flags=re.MULTILINE
+    )
+    assert len(rows) > 15
+    for command, events, used, skipped in rows:
+        found = measured.pop(command)
+        numbers = [int(text.replace(",", "")) for text in (events, used)]
+        assert numbers == [found["expected"], found["used"]], command
+        assert skipped == ", ".join(f"{count} {reason}" for reason, count in found["skipped"].items()), command
+    left = [command for command, row in measured.items() if "error" not in row]
+    assert all("darkmachines/" in command for command in left)  # they are summed up in a line
+    total = sum(measured[command]["expected"] for command in left)
+    assert f"{len(left)} files of `darkmachines/`, {total:,} events" in GUIDE.read_text()
 
 
 def test_every_source_is_in_the_table() -> None:

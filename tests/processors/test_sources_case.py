@@ -104,6 +104,17 @@ def test_case_files_give_their_own_mass_and_substructure(tmp_path: Path) -> None
     assert events.process.to_list() == label[:, 0].tolist()  # fmt: skip
 
 
+def test_a_jet_that_is_not_finite_is_counted_and_not_one_jet_less(tmp_path: Path) -> None:
+    path = tmp_path / "case.h5"
+    write_case(path, dijets())
+    with h5py.File(path, "a") as file:
+        file["jet_kinematics"][0, 2] = np.nan  # pT of j1, in an event with a third jet
+        file["jet_kinematics"][1, 6] = np.nan  # of j2, in one without
+    result = run_processor({"case": str(path)}, DijetProcessor())
+    assert result.ledger.skipped == {"jet not finite": 2}
+    assert result.ledger.used == N - 2
+
+
 def test_case_constituents_add_up_to_their_jets(tmp_path: Path) -> None:
     """To half precision, in which the file keeps them."""
     path, truth = tmp_path / "case.h5", dijets()

@@ -21,6 +21,7 @@ from resonaut.processors import ColumnMap, DijetFeatures, DijetProcessor, run_pr
 from resonaut.processors.sources.branches import TreeBranches
 
 N = 40
+JET = {"pt": "a", "eta": "b", "phi": "c", "m": "d"}
 JAGGED = {
     "columns": {
         "FatJet": {
@@ -171,6 +172,45 @@ def test_objects_listed_one_by_one(tmp_path: Path, kind: str) -> None:
     np.testing.assert_allclose(DijetFeatures()(events)["mjj"][both], (one + two).mass)  # fmt: skip
 
 
+def test_columns_of_other_objects_are_refused(tmp_path: Path) -> None:
+    """As many values in all, but of other events: they would go to the wrong jets without a word."""
+    columns = jagged()
+    counts = ak.num(columns["fatjet_pt"])
+    columns["jet_tau1"] = ak.unflatten(ak.flatten(columns["fatjet_tau1"]), counts[::-1])
+    path = write(tmp_path, columns, "parquet")
+    spec = {**JAGGED["columns"]["FatJet"], "tau1": "jet_tau1"}
+    events = ColumnMap({"FatJet": spec}).read(path, 0, N)
+    assert ak.num(events.FatJet.pt).to_list() == counts.to_list()
+    with pytest.raises(InputError, match=r"columns.FatJet.tau1 has another number of values than 'fatjet_pt'"):
+        ak.to_list(events.FatJet["tau1"])
+    with pytest.raises(InputError, match="of the same objects"):
+        run_processor({"mine": {"files": [path], "source": ColumnMap({"FatJet": spec})}}, DijetProcessor())
+
+
+def test_missing_momentum_by_any_of_its_names(tmp_path: Path) -> None:
+    path = write(tmp_path, jagged(), "parquet")
+    events = ColumnMap({"PuppiMET": {"PT": "met", "Phi": "met_phi"}}, unit="MeV").read(path, 0, N)
+    np.testing.assert_allclose(events.PuppiMET.pt, jagged()["met"] / 1000)
+    np.testing.assert_allclose(events.PuppiMET.phi, jagged()["met_phi"])
+
+
+def test_frames_with_texts_give_their_numbers(tmp_path: Path, toys: Any) -> None:
+    """pandas keeps a column of texts as a pickle in a block of its own, which is never opened."""
+    path = tmp_path / "frame.h5"
+    toys.write_frame(path, ["pt", "eta"], np.arange(8.0).reshape(4, 2))
+    with h5py.File(path, "a") as file:
+        group = file["df"]
+        group.attrs["nblocks"] = 2
+        del group["axis0"]
+        group["axis0"] = [b"pt", b"process", b"eta"]
+        group["block1_items"] = [b"process"]
+        group.create_dataset("block1_values", (1,), h5py.vlen_dtype(np.uint8))[0] = np.arange(9, dtype=np.uint8)
+    events = ColumnMap({"pt": "pt", "eta": "eta"}).read(str(path), 1, 3)
+    assert (events.pt.to_list(), events.eta.to_list()) == ([2.0, 4.0], [3.0, 5.0])
+    with pytest.raises(InputError, match="unknown column 'process'"):
+        ColumnMap({"process": "process"}).n_events(str(path))
+
+
 @pytest.mark.parametrize("given", [("px", "py", "pz", "e"), ("px", "py", "pz", "mass"), ("pt", "eta", "phi", "e")])
 def test_other_coordinates(tmp_path: Path, given: tuple[str, ...]) -> None:
     rng = np.random.default_rng(6)
@@ -291,6 +331,8 @@ def test_a_map_is_a_source_in_a_fileset(tmp_path: Path, executor: str) -> None:
         ({"columns": {"weight": "w"}, "unit": "Mev"}, "unknown unit 'Mev': did you mean 'MeV'"),
         ({"columns": {"weight": "w"}, "units": "MeV"}, "unknown key of a column map 'units': did you mean 'unit'"),
         ({"columns": {"FatJet": [{"pt": 1}]}}, "expected the name of a column"),
+        ({"columns": {"Jet": {**JET, "mass": "e"}}}, "names a field twice"),
+        ({"columns": {"Jet": [{**JET, "tau1": "t"}, JET]}}, "that are listed have tau1, and others do not"),
     ],
 )
 def test_maps_that_make_no_sense(given: dict[str, Any], match: str) -> None:

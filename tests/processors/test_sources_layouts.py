@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import awkward as ak
@@ -28,6 +29,7 @@ from resonaut.processors import (
 from resonaut.processors.events.schema import events_from_columns
 from resonaut.processors.sources.branches import Rows, TreeBranches, simple_form
 from resonaut.processors.sources.delphes import Delphes
+from resonaut.processors.sources.root_files import names_of
 from resonaut.processors.sources.treemaker import TreeMaker
 
 TREES = {
@@ -39,14 +41,22 @@ TREES = {
 
 
 @functools.cache
-def layout(path: Path) -> str:
-    return recognise(path)
+def layout(path: Path) -> tuple[str, int]:
+    """Name of the source that recognises a file, and the number of its events."""
+    name = recognise(path)
+    return name, source(name).n_events(str(path))
 
 
-def read(path: Path, start: int = 0, stop: int | None = None) -> Any:
-    """Events of a file by the source that recognises it."""
-    reader = source(layout(path))
-    return reader.read(str(path), start, reader.n_events(str(path)) if stop is None else stop)
+def part(path: Path, start: int = 0, stop: int | None = None) -> Any:
+    """Events of a file, read anew."""
+    name, events = layout(path)
+    return source(name).read(str(path), start, events if stop is None else stop)
+
+
+@functools.cache
+def read(path: Path) -> Any:
+    """All events of a file, read once for all tests: to parse a tree of thousands of branches takes a second."""
+    return part(path)
 
 
 def same(found: Any, truth: Any, rtol: float = 1e-6) -> None:
@@ -95,7 +105,7 @@ def test_a_branch_is_read_when_it_is_used_and_not_before(
         return original(self, name, start, stop)
 
     monkeypatch.setattr(TreeBranches, "read", counted)
-    events = read(reference_data / "root" / file)
+    events = part(reference_data / "root" / file)
     looked = len(asked)
     assert looked <= 2  # Delphes: whether the substructure of its jets was computed
     for _ in range(2):  # once, not again
@@ -109,13 +119,13 @@ def test_parts_of_a_file_are_its_events(reference_data: Path, file: str) -> None
     path = reference_data / "root" / file
     whole = read(path)
     for bounds in ((3, 8), (9, 10), (4, 4)):
-        part = read(path, *bounds)
-        assert len(part) == bounds[1] - bounds[0]
+        some = part(path, *bounds)
+        assert len(some) == bounds[1] - bounds[0]
         for name in ("Jet", "FatJet", "Muon", "PFCand"):
             for key in whole[name].fields if name in whole.fields else ():
                 truth = whole[name][key][slice(*bounds)]
-                assert ak.array_equal(part[name][key], truth, equal_nan=True), (name, key)
-        assert part.event.to_list() == whole.event.to_list()[slice(*bounds)]
+                assert ak.array_equal(some[name][key], truth, equal_nan=True), (name, key)
+        assert some.event.to_list() == whole.event.to_list()[slice(*bounds)]
 
 
 # --- Delphes ------------------------------------------------------------------------------------------------------------
@@ -211,6 +221,16 @@ def test_delphes_tracks_have_the_mass_that_is_stored() -> None:
     assert events.PFCand.charge.to_list() == [[1, 0], [-1, 1]]
 
 
+def test_delphes_towers_that_are_in_others_are_not_counted_twice() -> None:
+    stores = ("EFlowTrack", "EFlowPhoton", "EFlowNeutralHadron", "EFlowTower")
+    energy = {store: "PT" if store == "EFlowTrack" else "ET" for store in stores}
+    branches = {f"{s}.{key}": [[float(i)]] for i, s in enumerate(stores, 1) for key in (energy[s], "Eta", "Phi")}
+    for kept, pts in ((stores, [[1.0, 2.0, 3.0]]), (("EFlowTrack", "EFlowTower"), [[1.0, 4.0]])):
+        table = Table(**{name: values for name, values in branches.items() if name.split(".")[0] in kept})
+        events = events_from_columns(Delphes().columns(Rows(table, 0, 1)), 1, "memory", 0, None)
+        assert events.PFCand.pt.to_list() == pts
+
+
 # --- PHYSLITE -----------------------------------------------------------------------------------------------------------
 
 
@@ -222,8 +242,9 @@ def test_physlite_large_jets_in_gev(reference_data: Path, file: str, dot: str, j
     events = read(path)
     with uproot.open(path) as opened:
         store = f"AnalysisLargeRJetsAuxDyn{dot}"
+        tree = opened[TREES[file]]
         raw = {
-            key: opened[TREES[file]][store + key].array()
+            key: tree[store + key].array()
             for key in ("pt", "eta", "phi", "m", "D2", "C2", "ECF1", "ECF2", "ECF3", "Tau1_wta", "Tau2_wta", "Split12")
         }
     assert ak.count(raw["pt"]) == jets
@@ -312,6 +333,27 @@ def test_rntuple_and_ttree_of_the_same_events_agree(reference_data: Path) -> Non
         np.testing.assert_array_equal(column, two[key])
 
 
+@pytest.mark.parametrize("file", ["nano_tt_v12.root", "delphes_10events.root"])
+def test_a_local_file_is_opened_twice_whatever_is_asked_of_it(
+    reference_data: Path, tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once for the names of its trees, once for its branches; parsing a tree of thousands of branches takes a second."""
+    path = tmp_path / file  # not in the cache yet
+    shutil.copyfile(reference_data / "root" / file, path)
+    opened: list[str] = []
+    original = uproot.open
+    monkeypatch.setattr(uproot, "open", lambda path, **options: opened.append(path) or original(path, **options))
+    result = run_processor({"a": str(path)}, DijetProcessor(), chunksize=70)
+    assert result.ledger.read > 0
+    assert opened == [str(path)] * 2
+
+
+def test_branches_that_end_alike_keep_their_whole_name() -> None:
+    tree = SimpleNamespace(keys=lambda: ["pt", "jets", "jets/pt", "jets/jets.eta", "muons", "muons/pt"])
+    names = {name: name for name in ("pt", "jets", "jets/pt", "muons", "muons/pt")}
+    assert names_of(tree) == {**names, "jets.eta": "jets/jets.eta"}
+
+
 def test_forms_by_the_name_of_a_type_are_those_of_uproot(reference_data: Path) -> None:
     """One column of every type that the file has."""
     with uproot.open(reference_data / "root" / "pfnano_rntuple.root") as opened:
@@ -350,16 +392,18 @@ def test_parquet_in_row_groups_and_of_records(tmp_path: Path) -> None:
     """As `ak.to_parquet` writes skims: one column of records per collection, no number of jets, several row groups."""
     counts = [2, 0, 3, 1, 2, 0, 1]
     pt = ak.unflatten(np.arange(9.0) + 100, counts)
-    jets = ak.zip({"pt": pt, "eta": pt / 100, "phi": pt * 0 - 1.0, "mass": pt / 10})
+    jets = ak.zip({"ptRaw": pt * 2, "pt": pt, "eta": pt / 100, "phi": pt * 0 - 1.0, "mass": pt / 10})
     ak.to_parquet(
         ak.zip({"FatJet": jets, "met": np.arange(7.0)}, depth_limit=1), tmp_path / "skim.parquet", row_group_size=3
     )
     assert pq.ParquetFile(tmp_path / "skim.parquet").metadata.num_row_groups == 3
     assert recognise(tmp_path / "skim.parquet") == "nanoaod-parquet"
-    events = read(tmp_path / "skim.parquet", 2, 6)
+    events = part(tmp_path / "skim.parquet", 2, 6)
     assert events.FatJet.pt.to_list() == pt[2:6].to_list()
     assert events.FatJet.mass.to_list() == (pt / 10)[2:6].to_list()
+    assert events.FatJet.ptRaw.to_list() == (2 * pt)[2:6].to_list()
     assert events.met.to_list() == [2.0, 3.0, 4.0, 5.0]
+    assert part(tmp_path / "skim.parquet", 3, 3).FatJet.pt.to_list() == []
 
 
 def test_parquet_reads_the_columns_that_are_used(reference_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,7 +415,7 @@ def test_parquet_reads_the_columns_that_are_used(reference_data: Path, monkeypat
         return original(self, groups, columns=columns, **options)
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_groups", counted)
-    events = read(reference_data / "root" / "nano_dy.parquet")
+    events = part(reference_data / "root" / "nano_dy.parquet")
     assert asked == []
     ak.to_list(events.Muon.pt)
     assert asked == [["nMuon"], ["Muon_pt"]]

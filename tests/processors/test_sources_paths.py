@@ -122,6 +122,8 @@ def test_names_that_cannot_be_used(folder: Path) -> None:
     (folder / "part.json").write_text(
         '{"qcd": {"files": {"a/1.root": {"object_path": "E", "steps": [[0, 5]], "num_entries": 9}}}}'
     )
+    (folder / "key.json").write_text('{"qcd": {"files": ["a/1.root"], "metdata": {"weight": 0.5}}}')
+    (folder / "meta.json").write_text('{"qcd": {"files": ["a/1.root"], "metadata": [0.5]}}')
     (folder / "loop.txt").write_text("loop.txt\n")
     (folder / "empty.txt").write_text("# nothing\n")
     (folder / "miss.txt").write_text("a/1.root\na/9.root\n")
@@ -133,6 +135,9 @@ def test_names_that_cannot_be_used(folder: Path) -> None:
         "empty.json": "expected",
         "number.json": "dataset 'qcd' has 3",
         "tree.json": "expected a path and the name of a tree",
+        "key.json": "unknown key of dataset 'qcd' 'metdata': did you mean 'metadata'",
+        "meta.json": r"metadata of dataset 'qcd' are \[0.5\], expected",
+        "?": r"'\?' matches no file",  # folders alone
         "part.json": "steps that leave out events",
         "loop.txt": "names itself",
         "empty.txt": "no files are named",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
 import awkward as ak
 import hist
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from coffea.processor import column_accumulator
@@ -15,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resonaut.errors import ConfigError, InputError
-from resonaut.processors import is_table, read_provenance, read_table, table_columns, write_table
+from resonaut.processors import is_table, read_provenance, read_table, source, table_columns, write_table
 from resonaut.processors.running.archive import load, save
 
 
@@ -41,6 +43,30 @@ def test_table_of_other_making_has_no_provenance(tmp_path: Path) -> None:
     ak.to_parquet(ak.Array({"mjj": [1.0, 2.0]}), path)
     assert read_provenance(path) == {}
     assert read_table(path).mjj.to_list() == [1.0, 2.0]
+
+
+def test_texts_and_empty_cells_of_tables_of_other_making(tmp_path: Path) -> None:
+    path = tmp_path / "other.parquet"
+    columns = {
+        "mjj": pa.array([3500.0, None, 2900.0]),
+        "process": pa.array(["qcd", None, "top"]),
+        "era": pa.array(["a", "b", "a"]).dictionary_encode(),
+        "tight": pa.array([True, None, False]),
+        "n": pa.array([1, None, 3]),
+    }
+    pq.write_table(pa.table(columns), path)
+    table = read_table(path)
+    assert table.process.to_list() == ["qcd", "", "top"]
+    assert table.era.to_list() == ["a", "b", "a"]
+    for name, truth in (("mjj", [3500, np.nan, 2900]), ("tight", [1, np.nan, 0]), ("n", [1, np.nan, 3])):
+        np.testing.assert_array_equal(ak.to_numpy(table[name]), truth)
+    events = source("event-table").read(str(path), 1, 3)
+    assert set(events.fields) == {"mjj", "tight", "n"}  # what scorers read: numbers
+    np.testing.assert_array_equal(ak.to_numpy(events.mjj), [np.nan, 2900.0])
+    pq.write_table(pa.table({"mjj": [1.0], "when": [dt.date(2016, 1, 1)]}), path)
+    with pytest.raises(InputError, match=r"other\.parquet: column 'when' holds date32.*convert it or leave it out"):
+        read_table(path)
+    assert read_table(path, ["mjj"]).mjj.to_list() == [1.0]
 
 
 def test_bad_tables_are_refused(tmp_path: Path) -> None:
