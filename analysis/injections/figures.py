@@ -16,6 +16,8 @@ from resonaut.analysis.plots.limits import ONE_SIGMA, TWO_SIGMA
 __all__ = ("draw_campaign", "draw_campaign_limits", "draw_strengths")
 
 WIDTH = 0.6
+LINES, MARKERS = ("-", "--", ":", "-."), "os^D"
+"""Of the cuts; a method has a colour."""
 Y_LABELS = {
     "efficiency": "Acceptance × efficiency of the signal",
     "significance": "Local significance",
@@ -112,17 +114,21 @@ def _bar(axes: Any, at: float, observed: float, expected: list[float], *, first:
 def draw_strengths(content: Mapping[str, Any], signal: Mapping[str, Any], what: str) -> Drawn:
     """Efficiency, significance or limit against the number of produced signal events, a line for each selection."""
     numbers: dict[str, Any] = {}
+    methods = list(dict.fromkeys(s["method"] for s in signal["selections"]))
+    cuts = sorted({s["cut"] for s in signal["selections"] if s["cut"] < 1}, reverse=True)
     with style():
-        figure, axes = plt.subplots(figsize=(7.5, 6.0))
-        for number, selection in enumerate(signal["selections"]):
+        figure, axes = plt.subplots(figsize=(9.5, 6.0))
+        for selection in signal["selections"]:
             values = [np.nan if v is None else v for v in selection[what]]
             if not np.isfinite(values).any():
                 continue
-            colour, name = COLOURS[number % len(COLOURS)], _name(selection)
+            colour, name = COLOURS[methods.index(selection["method"]) % len(COLOURS)], _name(selection)
+            rank = cuts.index(selection["cut"]) if selection["cut"] in cuts else 0
+            line: dict[str, Any] = {"color": colour, "linestyle": LINES[rank % len(LINES)]}
             if selection["events"]:
-                axes.plot(selection["events"], values, marker="o", color=colour, label=name)
+                axes.plot(selection["events"], values, marker=MARKERS[rank % len(MARKERS)], label=name, **line)
             else:
-                axes.axhline(values[0], color=colour, linestyle=":", label=f"{name} (knows the truth)")
+                axes.axhline(values[0], linewidth=1.0, label=f"{name} (truth)", **line)
             numbers[name] = {"events": selection["events"], what: values}
         strengths = sorted({e for s in signal["selections"] for e in s["events"]})
         if what == "observed" and strengths:
@@ -132,9 +138,7 @@ def draw_strengths(content: Mapping[str, Any], signal: Mapping[str, Any], what: 
             axes.set_yscale("log")
         axes.set_xlabel("Signal events produced")
         axes.set_ylabel(Y_LABELS[what])
-        low, high = axes.get_ylim()
-        axes.set_ylim(low, high * 5 if what != "significance" else high + 0.35 * (high - low))
-        axes.legend(fontsize=10, ncols=2, loc="upper left")
+        axes.legend(fontsize=10, loc="upper left", bbox_to_anchor=(1.0, 1.0))
         label_experiment(axes, f"{content['name']}: {signal['name'].replace('_', ' ')}")
     return figure, {"signal": signal["name"], "curves": numbers}
 
