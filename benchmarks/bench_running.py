@@ -6,7 +6,8 @@ FOLDER holds `sim/particles_sample.h5` (22,000 events of particles), which is re
 of its own and does the same: `DijetProcessor` over all events in chunks of 2000. Times are of the whole process, start of
 Python, of workers or of the cluster, and compilation from the disk's cache included. Kinds of run take turns, so that a
 machine that gets busy meets all of them; the smallest of the wall times is compared, and CPU seconds (of the process and
-its workers) are given beside them: `..._by_cpu` is what two free cores would give if nothing waited. Memory: the largest of each of 20 chunks in one process, and its slope.
+its workers) are given beside them: `..._by_cpu` is what two free cores would give if nothing waited. Runs over one copy tell
+what the start costs: `..._per_event` compares what is left. Memory: the largest of each of 20 chunks in one process, and its slope.
 Results go to `benchmarks/results/running.json`.
 """
 
@@ -90,19 +91,25 @@ def main() -> None:
     run_processor({"warm": [path]}, DijetProcessor(), chunksize=30_000)  # compiles, and reads the file once
     load = os.getloadavg()[0]
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in KINDS}
+    short: dict[str, list[dict[str, Any]]] = {name: [] for name in KINDS}
     for _ in range(arguments.pairs):
         for name, (executor, workers) in KINDS.items():
             runs[name].append(timed(path, arguments.copies, executor, workers))
+            short[name].append(timed(path, 1, executor, workers))
     assert len({(run["read"], run["sum"]) for found in runs.values() for run in found}) == 1  # the same to the last bit
     best = {name: min(run["seconds"] for run in found) for name, found in runs.items()}
+    more = {name: best[name] - min(run["seconds"] for run in short[name]) for name in KINDS}
     cpu = {name: min(run["cpu_seconds"] for run in found) for name, found in runs.items()}
     result = {
         "schema": 1,
         "events": runs["one worker"][0]["read"],
         "runs": runs,
+        "runs_over_one_copy": short,
         "two_workers_over_one": round(best["one worker"] / best["two workers"], 3),
+        "two_workers_over_one_per_event": round(more["one worker"] / more["two workers"], 3),
         "two_workers_over_one_by_cpu": round(2 * cpu["one worker"] / cpu["two workers"], 3),
         "dask_over_futures_seconds": round(best["dask, two workers"] / best["two workers"], 3),
+        "dask_over_futures_per_event": round(more["dask, two workers"] / more["two workers"], 3),
         "dask_over_futures_cpu": round(cpu["dask, two workers"] / cpu["two workers"], 3),
         "memory": memory(path),
         "environment": {

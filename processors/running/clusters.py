@@ -40,6 +40,9 @@ HTCONDOR = {"prologue": "job_script_prologue", "directives": "job_extra_directiv
 OURS = {
     "distributed.scheduler.allowed-failures": 1,  # then dask gives the chunk back to us, and we try it alone
     "distributed.worker.profile.enabled": False,  # a hundred looks a second at what a worker does, for a dashboard
+    "distributed.admin.tick.interval": "500ms",  # fifty looks a second at the event loop's delay
+    # without dask's MALLOC_TRIM_THRESHOLD_, which makes every array come fresh from the kernel and go back to it
+    "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
 }
 """Settings of dask for clusters that we start."""
 
