@@ -60,9 +60,10 @@ from resonaut.processors.running.clusters import OPTIONS as EXECUTOR_OPTIONS
 from resonaut.processors.running.clusters import batch_cluster
 from resonaut.processors.running.executors import EXECUTORS
 from resonaut.processors.running.footprint import parse_bytes
+from resonaut.processors.running.identity import config_hash
 from resonaut.processors.running.ledger import Ledger, RunResult
 from resonaut.processors.running.plan import make_plan
-from resonaut.processors.running.run import config_hash, run_processor
+from resonaut.processors.running.run import run_processor
 from resonaut.processors.selection import AnomalyScores, AnomalySelection
 from resonaut.processors.sources.column_map import ColumnMap
 from resonaut.processors.sources.darkmachines import ObjectsRead, read_darkmachines, write_darkmachines

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import awkward as ak
-import cloudpickle
 import numpy as np
 import numpy.typing as npt
 from coffea.processor import ProcessorABC, column_accumulator
@@ -25,8 +24,9 @@ from resonaut.errors import ConfigError, IncompleteError, InputError, ModelError
 from resonaut.files import digest
 from resonaut.processors.features.dijet import DijetFeatures
 from resonaut.processors.friend_files import FORMATS, read_friend_provenance, write_friend
+from resonaut.processors.running.identity import config_hash, processor_config
 from resonaut.processors.running.plan import InputFile, make_plan
-from resonaut.processors.running.run import config_hash, run_processor
+from resonaut.processors.running.run import run_processor
 from resonaut.processors.selection import Column, Columns, SavedScorer, columns_of, mass_of
 from resonaut.processors.sources.tables import TABLE
 from resonaut.processors.variations import is_plain, variations_of, varied
@@ -187,12 +187,8 @@ class FriendProcessor(ProcessorABC):  # type: ignore[misc] # coffea is untyped
 
 
 def _described(what: Any) -> Any:
-    """Plain data that tell one builder or column from another."""
-    if isinstance(what, str):
-        return what
-    config = getattr(what, "config", None)
-    kind = f"{type(what).__module__}.{type(what).__qualname__}"
-    return {"kind": kind, "config": config if config is not None else digest(cloudpickle.dumps(what).hex())}
+    """Plain data that tell one builder or column from another; `config_hash` adds their code."""
+    return what if isinstance(what, str) else processor_config(what)
 
 
 def _event_numbers(events: Any, metadata: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
@@ -297,7 +293,7 @@ def write_friends(
     report = FriendReport(kept=kept, failed=dict(plan.failed), unscored={})
     if not pending:
         return report
-    cache = Path(cache_dir) if cache_dir is not None else Path(out) / ".chunks"
+    cache = Path(cache_dir) if cache_dir is not None else Path(out) / f".chunks-{digest(sorted(targets))}"
     fileset = _fileset({path: targets[path] for path in pending}, treename)
     result = run_processor(
         fileset, processor, on_bad_file=on_bad_file, cache_dir=cache, **{"duplicates": "keep", **running}

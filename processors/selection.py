@@ -73,13 +73,27 @@ class SavedScorer:
     folder: str
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", os.path.abspath(self.folder))  # noqa: PTH100 (workers may be elsewhere)
         if not (Path(self.folder) / "card.json").is_file():
             msg = f"no saved scorer in {self.folder}: it has no card.json; give the folder that a scorer was saved in"
             raise ModelError(msg)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The folder, and which scorer is in it now: another one is another selection, and never scores in its place."""
+        return {"folder": self.folder, "digest": self.card["digest"]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        object.__setattr__(self, "folder", state["folder"])
+        object.__setattr__(self, "_expected", state["digest"])
+
     @property
     def _written(self) -> int:
-        return (Path(self.folder) / "card.json").stat().st_mtime_ns
+        written = (Path(self.folder) / "card.json").stat().st_mtime_ns
+        expected = getattr(self, "_expected", None)
+        if expected is not None and (found := _card(self.folder, written)["digest"]) != expected:
+            msg = f"the scorer in {self.folder} has changed since the work began (digest {found}, expected {expected}): run again"
+            raise ModelError(msg)
+        return written
 
     @property
     def scorer(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import time
@@ -9,9 +10,17 @@ import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 from resonaut.errors import InputError
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 __all__ = ("CHECKSUM_LENGTHS", "TIMEOUT", "checksum_of", "download", "unreachable")
 
@@ -77,9 +86,34 @@ def download(url: str, target: Path, size: int, checksum: str, report: Callable[
         return
     partial = target.with_name(f".{target.name}.part")
     resumed = partial.exists()
+    with _alone(partial):
+        if not _is(target, size, checksum):  # else another process has just brought it
+            _fetch(url, partial, target, size, checksum, report, resumed=resumed)
+
+
+@contextmanager
+def _alone(partial: Path) -> Iterator[None]:
+    """No other process writes to the partial file: what it appends later would go into the file that has its name by then."""
+    with partial.open("ab") as file:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            msg = f"{partial}: another process is fetching this file; wait until it is done, then run again"
+            raise InputError(msg) from error
+        except OSError:  # a file system without locks
+            pass
+        yield
+    with contextlib.suppress(FileNotFoundError):
+        _forget_if_empty(partial)
+
+
+def _fetch(
+    url: str, partial: Path, target: Path, size: int, checksum: str, report: Callable[[int], None], *, resumed: bool
+) -> None:
     _complete(url, partial, size, report)
     if not _is(partial, size, checksum) and resumed:  # the beginning was perhaps of another file
-        partial.unlink(missing_ok=True)
+        partial.write_bytes(b"")
         _complete(url, partial, size, report)
     if not _is(partial, size, checksum):
         got = f"{partial.stat().st_size} bytes, {checksum_of(partial, checksum.split(':', maxsplit=1)[0])}"

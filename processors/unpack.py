@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -48,7 +50,7 @@ def unpack(path: Path) -> Path:
     try:
         with atomic_dir(folder) as temporary:
             extract(path, temporary)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
         msg = f"{path}: cannot be unpacked, nothing is kept: {error}"
         raise InputError(msg) from error
     return folder

@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import awkward as ak
+import boost_histogram
 import boost_histogram.serialization
 import hist
 import numpy as np
@@ -62,7 +63,9 @@ class _Writer:
             return {"array": self._array(value, where)}
         if isinstance(value, hist.BaseHist):
             tree = boost_histogram.serialization.to_uhi(value)
-            return {"hist": self.encode(tree, where)}
+            # of a profile that form keeps the variance, which a bin of one entry does not have yet, and not what it is made of
+            own = np.asarray(value.view(flow=True)) if value.kind == boost_histogram.Kind.MEAN else None
+            return {"hist": self.encode([tree, own], where)}
         if isinstance(value, ak.Array):
             form, length, buffers = ak.to_buffers(ak.to_packed(value))
             return {"awkward": [form.to_json(), length, {k: self._keep(v) for k, v in buffers.items()}]}
@@ -96,7 +99,11 @@ def _decode(tree: Any, arrays: Any) -> Any:
     if kind == "array":
         return arrays(content)
     if kind == "hist":
-        return hist.Hist(boost_histogram.serialization.from_uhi(_decode(content, arrays)))
+        plain, own = _decode(content, arrays)
+        made = hist.Hist(boost_histogram.serialization.from_uhi(plain))
+        if own is not None:
+            np.asarray(made.view(flow=True))[...] = own
+        return made
     form, length, buffers = content
     return ak.from_buffers(ak.forms.from_json(form), length, {k: arrays(v) for k, v in buffers.items()})
 

@@ -123,7 +123,8 @@ def chunk_sizes(
     ConfigError
         If the limit is below what the processes need before the first event.
     """
-    key = digest([file.digest for file in plan.files], limit, choice.workers, str(choice.name), most)
+    name = choice.name if isinstance(choice.name, str) else type(choice.name).__name__
+    key = digest([file.digest for file in plan.files], limit, choice.workers, name, most)
     note = cache / f"chunks-{key}.json" if cache is not None else None
     if note is not None and note.exists():
         try:

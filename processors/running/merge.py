@@ -154,8 +154,12 @@ class Merger:
             state = self._files[self._first]
             if state.next < len(state.chunks):
                 return
-            if state.file.path in self.plan.copies:
+            place = state.file.dataset, state.file.path
+            if place in self.plan.copies:
                 state.books.duplicates = state.file.events
+            elif place in self.plan.unread:
+                state.books.forget()
+                state.books.reason = self.plan.unread[place]
             elif state.changed:
                 state.books.forget()
             elif state.output is not None:
@@ -194,7 +198,7 @@ class Merger:
             chunks=len(self.plan.chunks),
             chunks_cached=cached,
             duplicates=sum(books.duplicates for books in files),
-            copies=dict(self.plan.copies),
+            copies={path: first for (_, path), first in self.plan.copies.items()},
             retries=self.retries,
             splits=sum(row["splits"] for row in self.metrics),
             worker_deaths=deaths,

@@ -13,6 +13,7 @@ from resonaut.errors import ConfigError, InputError, unknown_name
 from resonaut.files import digest
 from resonaut.processors.running.faults import with_retries
 from resonaut.processors.running.fingerprint import Stamp, content_digest, stamp
+from resonaut.processors.running.identity import source_code
 from resonaut.processors.sources.registry import recognise, source
 
 __all__ = ("DUPLICATES", "Chunk", "InputFile", "Plan", "cut", "find_files", "make_plan")
@@ -26,7 +27,7 @@ DUPLICATES = ("error", "drop", "keep")
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file of a dataset as it was found: its source, content digest and number of events."""
+    """A file of a dataset as it was found: its source, content digest and number of events; `reader` is the code of a source that is not ours."""
 
     dataset: str
     path: str
@@ -36,12 +37,14 @@ class InputFile:
     events: int
     metadata: dict[str, Any] = field(default_factory=dict, compare=False)
     stamp: Stamp | None = field(default=None, compare=False, repr=False)
+    reader: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """For provenance: what identifies the input."""
         return {
             "dataset": self.dataset,
             "file": self.path,
+            "tree": self.tree,
             "source": self.source,
             "digest": self.digest,
             "events": self.events,
@@ -66,18 +69,29 @@ class Chunk:
     def key(self) -> str:
         """Hash of everything about the input that a result depends on; a moved or renamed file keeps it."""
         file = self.file
-        what = (file.dataset, file.metadata, file.source, file.tree, file.digest, self.start, self.stop)
-        return digest(*what, self.dropped) if self.dropped else digest(*what)
+        what = (file.dataset, file.metadata, file.source, file.reader, file.tree, file.digest)
+        return digest(*what, self.start, self.stop, self.dropped)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All chunks of a fileset, the files that could not be opened with the reason, and those left out as copies."""
+    """All chunks of a fileset, and the files that have none.
+
+    Parameters
+    ----------
+    files : those that could be opened.
+    chunks : of them, numbered from 0.
+    failed : {file: reason} of those that could not be opened.
+    copies : {(dataset, file): first} of those left out, because another of the dataset has the same content.
+    unread : {(dataset, file): reason} of those left out, because it cannot be told whether their events are duplicates.
+    retries : readings that were tried again.
+    """
 
     files: tuple[InputFile, ...]
     chunks: tuple[Chunk, ...]
     failed: dict[str, str]
-    copies: dict[str, str] = field(default_factory=dict)
+    copies: dict[tuple[str, str], str] = field(default_factory=dict)
+    unread: dict[tuple[str, str], str] = field(default_factory=dict)
     retries: int = 0
 
 
@@ -113,7 +127,7 @@ class _Finder:
     retries: int
     pause: float
     failed: dict[str, str] = field(default_factory=dict)
-    copies: dict[str, str] = field(default_factory=dict)
+    copies: dict[tuple[str, str], str] = field(default_factory=dict)
     retried: int = 0
 
     def files(self, fileset: Mapping[str, Any]) -> Iterator[InputFile]:
@@ -139,7 +153,7 @@ class _Finder:
             )
             raise InputError(msg)
         if self.duplicates == "drop":
-            self.copies[second.path] = first.path
+            self.copies[second.dataset, second.path] = first.path
 
     def _open(
         self, dataset: str, path: str, tree: str | None, reader: Any, metadata: dict[str, Any]
@@ -147,8 +161,11 @@ class _Finder:
         def look() -> InputFile:
             state = stamp(path)  # before anything is read, so that a later change shows
             name = recognise(path) if reader is None else source(reader).name
+            content = content_digest(
+                path
+            )  # before the events are counted: they are those of this content or of a later one
             events = source(name).n_events(path, tree)
-            return InputFile(dataset, path, tree, name, content_digest(path), events, metadata, state)
+            return InputFile(dataset, path, tree, name, content, events, metadata, state, source_code(source(name)))
 
         try:
             found, again = with_retries(look, retries=self.retries, pause=self.pause, what=path)
@@ -177,7 +194,7 @@ def cut(plan: Plan, chunksize: int | Mapping[str, int]) -> Plan:
     rows = [
         (file, start, stop)
         for file in plan.files
-        if file.path not in plan.copies
+        if (file.dataset, file.path) not in plan.copies
         for start, stop in _ranges(file.events, sizes[file.source])
     ]
     chunks = tuple(Chunk(i, file, start, stop) for i, (file, start, stop) in enumerate(rows))
@@ -215,7 +232,7 @@ def find_files(
         raise ConfigError(unknown_name("value of duplicates", str(duplicates), DUPLICATES))
     finder = _Finder(on_bad_file, duplicates, retries, pause)
     files = tuple(finder.files(fileset))
-    return Plan(files, (), finder.failed, finder.copies, finder.retried)
+    return Plan(files, (), finder.failed, finder.copies, retries=finder.retried)
 
 
 def make_plan(

@@ -117,11 +117,19 @@ class SteadyPool(Executor):
             if not self.running:
                 self._start(self.suspects[0])
             return
-        while self.waiting and len(self.running) < self.workforce.width():
-            self._start(self.waiting.popleft())
+        while self.waiting and len(self.running) < self.workforce.width() and self._start(self.waiting[0]):
+            self.waiting.popleft()
 
-    def _start(self, work: tuple[Future[Any], Function, Chunk]) -> None:
-        self.running[self.workforce.pool().submit(work[1], work[2])] = work
+    def _start(self, work: tuple[Future[Any], Function, Chunk]) -> bool:
+        """Whether the work is under way; not, if the pool broke just now: the next one takes it."""
+        try:
+            future = self.workforce.pool().submit(work[1], work[2])
+        except Exception as error:
+            if not worker_died(error):
+                raise
+            return False
+        self.running[future] = work
+        return True
 
     def _end(self, future: Future[Any]) -> None:
         work = self.running.pop(future)

@@ -7,7 +7,6 @@ finished chunks are kept on disk, written whole or not at all, and found again b
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import tempfile
@@ -15,6 +14,7 @@ import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ import cloudpickle
 
 from resonaut import __version__
 from resonaut.errors import ConfigError, IncompleteError
-from resonaut.files import digest, write_json
+from resonaut.files import write_json
 from resonaut.processors.running.duplicates import without_duplicates
 from resonaut.processors.running.executors import Choice, Engine, open_engine
 from resonaut.processors.running.footprint import chunk_sizes, parse_bytes
+from resonaut.processors.running.identity import config_hash, processor_config
 from resonaut.processors.running.ledger import Ledger, RunResult
 from resonaut.processors.running.merge import Merger, join_tables
 from resonaut.processors.running.metrics import summarise
@@ -34,31 +35,13 @@ from resonaut.processors.running.progress import event_bar
 from resonaut.processors.running.tables import stream_table
 from resonaut.processors.running.work import Work, result_path
 
-__all__ = ("config_hash", "processor_config", "run_processor")
+__all__ = ("run_processor",)
 
 log = logging.getLogger(__name__)
 
 CHUNKSIZE = 10_000
 PAUSE = 0.5
 """Seconds before a file is tried again; doubled each time."""
-
-
-def processor_config(processor: Any) -> dict[str, Any]:
-    """What identifies a processor: its class, its `config` if it has one, else a hash of its state."""
-    kind = type(processor)
-    config = getattr(processor, "config", None)
-    if config is None:
-        config = {"state": digest(cloudpickle.dumps(processor).hex())}
-    return {"name": f"{kind.__module__}.{kind.__qualname__}", "config": config}
-
-
-def config_hash(processor: Any) -> str:
-    """Hash of a processor's configuration, its module's source and the version of resonaut."""
-    try:
-        code = inspect.getsource(inspect.getmodule(type(processor)) or type(processor))
-    except (OSError, TypeError):
-        code = ""  # defined at a prompt: its pickled state holds the code
-    return digest(processor_config(processor), code, __version__)
 
 
 def _kept(plan: Plan, folder: Path | None) -> list[int]:
@@ -114,10 +97,10 @@ def _close(plan: Plan, processor: Any, output: Any, ledger: Ledger) -> tuple[Any
     return output if output is not None else {}, provenance
 
 
-def _work_through(merger: Merger, work: Work, engine: Engine, folder: Path | None, progress: bool) -> int:
+def _work_through(merger: Merger, work: Work, engine: Engine, progress: bool) -> int:
     """Bring every chunk to its end; the number of those that an earlier run had done."""
     plan = merger.plan
-    kept = _kept(plan, folder)
+    kept = _kept(plan, work.folder)
     merger.add({index: {"kept": True} for index in kept})
     found = set(kept)
     pending = [chunk for chunk in plan.chunks if chunk.index not in found]
@@ -147,7 +130,11 @@ def _finish(
     if table is not None:
         cutflow = {name: part.get("cutflow", {}) for name, part in output.items() if isinstance(part, Mapping)}
         whole = {**provenance, "cutflow": cutflow}
-        rows = stream_table(table, merger.pieces, whole) if merger.output is not None else 0
+        if merger.output is not None:
+            rows = stream_table(table, merger.pieces, whole)
+        else:  # no event at all: a table of an earlier run would pass for this one's
+            rows = 0
+            Path(table).unlink(missing_ok=True)
     return RunResult(output, ledger, provenance, costs, rows)
 
 
@@ -187,8 +174,9 @@ def run_processor(
         of files, processor and version.
     on_bad_file : "raise" an InputError for a file that cannot be read, or "skip" it: then the ledger holds
         the reason and the result is not `complete`. Errors of the processor itself always come through.
-    duplicates : events with the run, luminosity block and number of another of their dataset, and files with the bytes
-        of another: an "error", or the later ones are left out and counted ("drop"), or used ("keep", without looking).
+    duplicates : events that are there twice, and files of a dataset with the bytes of another: an "error", or the later
+        ones are left out and counted ("drop"), or used ("keep", without looking). Two events of data are the same if
+        run, luminosity block and number are, in all datasets; two of one simulated dataset if their content is, too.
     retries : how often a file is tried again after a connection broke or timed out.
     table : Parquet file for the event tables of all datasets, in order. They are written piece by piece and
         are then not in the output.
@@ -210,24 +198,42 @@ def run_processor(
     if chunksize is not None and chunksize < 1:
         msg = f"chunksize is {chunksize}, expected at least 1"
         raise ConfigError(msg)
-    started = time.perf_counter()
     choice = Choice(executor, workers, scheduler, options or {})
-    found = find_files(fileset, on_bad_file=on_bad_file, duplicates=duplicates, retries=retries, pause=PAUSE)
     folder = Path(cache_dir) / config_hash(processor) if cache_dir is not None else None
     work = Work(cloudpickle.dumps(processor), folder, on_bad_file, retries, PAUSE)
-    with _spool(table, folder) as spool:
+    wanted = _Wanted(chunksize, memory_limit, duplicates, table, metrics, progress)
+    return _carry_out(fileset, processor, work, choice, wanted)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Options of `run_processor` that workers need not know."""
+
+    chunksize: int | None
+    memory_limit: int | str | None
+    duplicates: str
+    table: str | os.PathLike[str] | None
+    metrics: str | os.PathLike[str] | None
+    progress: bool
+
+
+def _carry_out(fileset: Mapping[str, Any], processor: Any, work: Work, choice: Choice, wanted: _Wanted) -> RunResult:
+    """From files to a plan, from chunks to results, and the books."""
+    started = time.perf_counter()
+    how = {"on_bad_file": work.on_bad_file, "duplicates": wanted.duplicates}
+    found = find_files(fileset, **how, retries=work.retries, pause=work.pause)
+    with _spool(wanted.table, work.folder) as spool:
         with open_engine(choice) as engine:
-            plan = _make_plan(found, work, engine, choice, chunksize, memory_limit)
-            if duplicates != "keep":
-                plan = without_duplicates(plan, engine, drop=duplicates == "drop", retries=retries, pause=PAUSE)
-            merger = Merger(plan, folder, spool)
-            with _saying_how_to_resume(merger, folder):
-                cached = _work_through(merger, work, engine, folder, progress)
-        ledger = merger.ledger(cached=cached, deaths=engine.deaths)
-        if merger.killed and on_bad_file == "raise":
+            plan = _make_plan(found, work, engine, choice, wanted.chunksize, wanted.memory_limit)
+            plan = without_duplicates(plan, engine, work, wanted.duplicates)
+            merger = Merger(plan, work.folder, spool)
+            with _saying_how_to_resume(merger, work.folder):
+                cached = _work_through(merger, work, engine, wanted.progress)
+        if merger.killed and work.on_bad_file == "raise":
             raise IncompleteError("; ".join(merger.killed))
+        ledger = merger.ledger(cached=cached, deaths=engine.deaths)
         costs = summarise(merger.metrics, seconds=time.perf_counter() - started, worker_deaths=engine.deaths)
-        return _finish(merger, processor, ledger, costs, table, metrics)
+        return _finish(merger, processor, ledger, costs, wanted.table, wanted.metrics)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -40,8 +41,8 @@ class ChangedFile(BadChunk):
 
 
 @lru_cache(maxsize=4)
-def _unpack(pickled: bytes) -> Any:
-    """The processor in this process, unpacked once and not for every chunk."""
+def _unpack(pickled: bytes, _run: str) -> Any:
+    """The processor in this process, unpacked once in a run: a later run may find other code under the same names."""
     return cloudpickle.loads(pickled)
 
 
@@ -141,6 +142,7 @@ class Work:
     folder : where results are kept, seen by all workers; None to hand them back.
     on_bad_file : "raise" an InputError for a chunk that cannot be read, or "skip" it.
     retries, pause : repetitions after transient errors of reading, seconds before the first.
+    run : a name of its own for each run.
     """
 
     processor: bytes = field(repr=False)
@@ -148,6 +150,7 @@ class Work:
     on_bad_file: str
     retries: int = 3
     pause: float = 0.5
+    run: str = field(default_factory=lambda: uuid.uuid4().hex, repr=False)
 
     def __call__(self, chunk: Chunk) -> dict[int, Outcome]:
         meter = Meter()
@@ -203,7 +206,7 @@ class Work:
         events = read_events(chunk)
         if chunk.dropped:
             events = events[~np.isin(np.arange(chunk.start, chunk.stop), chunk.dropped)]
-        processor = _unpack(self.processor)
+        processor = _unpack(self.processor, self.run)
         try:
             output = processor.process(events) if hasattr(processor, "process") else processor(events)
         except Exception as error:

@@ -171,11 +171,20 @@ def test_on_nanoaod_of_cms(
 ) -> None:
     """Simulated top pairs with the data: weights, missing jets, several versions of NanoAOD."""
     files = {str(reference_data / "root" / f"nano_tt_{v}.root"): "Events" for v in ("v12", "v15")}
-    fileset = {"data": {"files": {"data.root": "Events"}}, "tt": {"files": files, "metadata": {"xsec": 831.8}}}
+    fileset = {"data": {"files": {"data.root": "Events"}}, "tt": {"files": files, "metadata": {"xsec": 831_800.0}}}
     before, after = run_both(analysis, fileset, monkeypatch)
     require_old_results(before, after)
     assert after["tt"]["events"] == 400
     assert 0 < after["tt"]["counts"]["two jets"] < 400
     assert after["tt"]["counts"]["anomalous"] <= after["tt"]["counts"]["central"]
+    generated = chosen = 0.0
+    for path in files:
+        with uproot.open(path) as file:
+            tree = file["Events"].arrays(["FatJet_pt", "FatJet_eta", "genWeight"])
+        two = ak.sum((tree.FatJet_pt > 300) & (abs(tree.FatJet_eta) < 2.5), axis=1) >= 2
+        generated += ak.sum(tree.genWeight)
+        chosen += ak.sum(tree.genWeight[two])
+    expected = 59.8 * 831_800.0 * chosen / generated  # events in 59.8/fb
+    assert after["tt"]["msd"]["two jets", :].sum(flow=True).value == pytest.approx(expected, rel=1e-5)
     variance = before["tt"]["mjj"]["two jets", :].variances(flow=True).sum()
     assert variance != pytest.approx(before["tt"]["counts"]["two jets"])  # the weights are the generator's

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from resonaut.processors import (
     DijetFeatures,
     batch_cluster,
     run_processor,
+    source,
     write_particle_tree,
 )
 from resonaut.processors.running.clusters import taskvine_executor
@@ -69,7 +71,7 @@ def test_parsl(path: str, truth: Any, tmp_path: Path, monkeypatch: pytest.Monkey
     pytest.importorskip("parsl")
     monkeypatch.chdir(tmp_path)
     options = {"executor": executor}
-    check(run_processor({"a": path}, Sums(), executor="parsl", workers=2, options=options, chunksize=20), truth)
+    check(run_processor({"a": path}, Sums(), executor="parsl", workers=1, options=options, chunksize=20), truth)
     assert not list(tmp_path.iterdir())
 
 
@@ -93,15 +95,19 @@ def test_a_parsl_config_of_your_own(path: str, truth: Any, tmp_path: Path, monke
         run_processor({"a": path}, Sums(), executor="parsl", options={"config": "mysite:other"})
 
 
-@pytest.mark.slow
-def test_any_executor_of_coffea(path: str, truth: Any) -> None:
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A dask cluster that somebody else has started."""
     distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield cluster
+
+
+@pytest.mark.slow
+def test_any_executor_of_coffea(path: str, truth: Any, cluster: Any) -> None:
     check(run_processor({"a": path}, Sums(), executor=IterativeExecutor(status=False), chunksize=20), truth)
-    check(run_processor({"a": path}, Sums(), executor=FuturesExecutor(workers=2, status=False), chunksize=20), truth)
-    with (
-        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
-        distributed.Client(cluster) as client,
-    ):
+    check(run_processor({"a": path}, Sums(), executor=FuturesExecutor(workers=1, status=False), chunksize=20), truth)
+    with cluster.get_client() as client:
         given = DaskExecutor(client=client, status=False)
         check(run_processor({"a": path}, Sums(), executor=given, chunksize=20), truth)
 
@@ -261,7 +267,7 @@ class Scored(ProcessorABC):
             scores = self.anomaly.score(events).scores
         finally:
             resonaut.models.load_scorer = read
-        return {"n": len(scores), "chunks": 1, "workers": {str(os.getpid())}}
+        return {"a": {"table": {"score": column_accumulator(scores)}}, "workers": {str(os.getpid())}}
 
     def postprocess(self, accumulator: Any) -> Any:
         return accumulator
@@ -280,8 +286,15 @@ def scorer(tmp_path_factory: Any) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("executor", ["iterative", "futures", "dask"])
-def test_a_scorer_is_read_once_per_worker(path: str, scorer: Path, tmp_path: Path, executor: str) -> None:
-    result = run_processor({"a": path}, Scored(scorer, tmp_path), executor=executor, workers=2, chunksize=6)
-    assert result.output["chunks"] == 10
+def test_a_scorer_is_read_once_per_worker(
+    path: str, scorer: Path, tmp_path: Path, executor: str, request: pytest.FixtureRequest
+) -> None:
+    """And gives there the scores that it gives here."""
+    processor = Scored(scorer, tmp_path)
+    given = {"scheduler": request.getfixturevalue("cluster").scheduler_address} if executor == "dask" else {}
+    result = run_processor({"a": path}, processor, executor=executor, chunksize=6, **given)
+    assert result.ledger.chunks == 10
     loads = [mark.name.split("-")[0] for mark in tmp_path.iterdir()]
     assert sorted(loads) == sorted(result.output["workers"])  # each worker that worked, once
+    events = source("particles-root").read(path, 0, 60)
+    np.testing.assert_array_equal(result.table("a")["score"], processor.anomaly.score(events).scores)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import http.server
 import json
+import multiprocessing
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -24,6 +26,7 @@ import cloudpickle
 import numpy as np
 import psutil
 import pytest
+import uproot
 from coffea.processor import ProcessorABC, column_accumulator
 
 from resonaut.errors import IncompleteError, InputError
@@ -32,6 +35,7 @@ from resonaut.processors import DijetProcessor, read_provenance, read_table, run
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 FILES, EVENTS, CHUNK = 10, 40, 20
+DATA_RUN = 300_000  # simulation has run 1
 
 
 class Sums(ProcessorABC):
@@ -55,9 +59,9 @@ class Sums(ProcessorABC):
         return accumulator
 
 
-def write_events(path: Path, particles: Any, first: int) -> None:
+def write_events(path: Path, particles: Any, first: int, run: int = DATA_RUN) -> None:
     n = len(particles)
-    ids = {"run": np.ones(n, np.uint32), "luminosityBlock": np.full(n, 7, np.uint32)}
+    ids = {"run": np.full(n, run, np.uint32), "luminosityBlock": np.full(n, 7, np.uint32)}
     write_particle_tree(path, particles, event=np.arange(first, first + n, dtype=np.uint64), **ids)
 
 
@@ -88,54 +92,59 @@ def at(metadata: dict[str, Any], number: int, start: int) -> bool:
     return Path(metadata["filename"]).name == f"{number}.root" and metadata["entrystart"] == start
 
 
-def kill_once(marker: str) -> Callable[[dict[str, Any]], None]:
+def killing(marker: Path) -> Callable[[dict[str, Any]], None]:
+    """One chunk kills its worker the first time, the last one always."""
+    mark = str(marker)
+
     def before(metadata: dict[str, Any]) -> None:
-        if at(metadata, 4, 20) and not Path(marker).exists():
-            Path(marker).touch()
+        first_time = at(metadata, 0, 20) and not Path(mark).exists()
+        Path(mark).touch()
+        if first_time or at(metadata, 3, 20):
             os.kill(os.getpid(), signal.SIGKILL)
 
     return before
 
 
-def kill_always(metadata: dict[str, Any]) -> None:
-    if at(metadata, 4, 20):
-        os.kill(os.getpid(), signal.SIGKILL)
+@pytest.mark.slow
+def test_killed_workers_lose_nothing_and_what_kills_them_is_named(
+    paths: list[str], undisturbed: Any, tmp_path: Path
+) -> None:
+    cache = {"chunksize": CHUNK, "cache_dir": tmp_path / "cache"}
+    with pytest.raises(IncompleteError, match=r"3\.root: events 20 to 40 killed the worker twice"):
+        run_processor({"a": paths[:4]}, Sums(killing(tmp_path / "mark")), executor="futures", workers=2, **cache)
+    assert len(list((tmp_path / "cache").rglob("*.zip"))) == 7  # also that of the chunk that killed its worker once
+    healed = run_processor({"a": paths[:4]}, Sums(), **cache)
+    assert healed.ledger.chunks_cached == 7
+    assert healed.complete
+    np.testing.assert_array_equal(healed.table()["mjj"], undisturbed.table()["mjj"][: 4 * EVENTS])
+
+
+@pytest.fixture
+def quick_workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """New workers of dask are forks of a process that has loaded all code."""
+    dask = pytest.importorskip("dask")
+    utils = pytest.importorskip("distributed.utils")
+    monkeypatch.setattr(utils, "_forkserver_preload_set", True)
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["distributed", "resonaut.processors"])
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        yield
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("executor", ["futures", "dask"])
-def test_a_killed_worker_loses_nothing(paths: list[str], undisturbed: Any, tmp_path: Path, executor: str) -> None:
+@pytest.mark.usefixtures("quick_workers")
+def test_killed_workers_of_dask_lose_their_chunk_alone(paths: list[str], undisturbed: Any, tmp_path: Path) -> None:
     result = run_processor(
-        {"a": paths}, Sums(kill_once(str(tmp_path / "mark"))), executor=executor, workers=2, chunksize=CHUNK
-    )
-    assert (tmp_path / "mark").exists()
-    same_table(result, undisturbed)
-    if executor == "futures":  # dask repeats a first death by itself, without telling
-        assert result.ledger.worker_deaths >= 1
-        assert "deaths of workers" in str(result.ledger)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("executor", ["futures", "dask"])
-def test_a_chunk_that_kills_workers_is_named_and_others_finish(paths: list[str], executor: str) -> None:
-    result = run_processor(
-        {"a": paths}, Sums(kill_always), executor=executor, workers=2, chunksize=CHUNK, on_bad_file="skip"
-    )
+        {"a": paths[:4]}, Sums(killing(tmp_path / "mark")), executor="dask", workers=2, chunksize=CHUNK,
+        on_bad_file="skip",
+    )  # fmt: skip
     ledger = result.ledger
     assert not ledger.complete
-    assert (ledger.read, ledger.lost) == (FILES * EVENTS - CHUNK, CHUNK)
-    assert list(ledger.files_failed) == [paths[4]]
-    assert "events 20 to 40 killed the worker twice" in ledger.files_failed[paths[4]]
-    assert set(result.table()["event"]) == set(range(FILES * EVENTS)) - set(range(180, 200))
-
-
-@pytest.mark.slow
-def test_a_chunk_that_kills_workers_is_an_error_by_default(paths: list[str], tmp_path: Path) -> None:
-    with pytest.raises(IncompleteError, match=r"4\.root: events 20 to 40 killed the worker"):
-        run_processor(
-            {"a": paths}, Sums(kill_always), executor="futures", workers=2, chunksize=CHUNK, cache_dir=tmp_path
-        )
-    assert len(list(tmp_path.rglob("*.zip"))) == 19
+    assert (ledger.read, ledger.lost) == (4 * EVENTS - CHUNK, CHUNK)
+    assert list(ledger.files_failed) == [paths[3]]
+    assert "events 20 to 40 killed the worker twice" in ledger.files_failed[paths[3]]
+    assert ledger.worker_deaths >= 2  # dask repeats a first death by itself, without telling
+    assert "deaths of workers" in str(ledger)
+    np.testing.assert_array_equal(result.table()["mjj"], undisturbed.table()["mjj"][: 4 * EVENTS - CHUNK])
 
 
 @pytest.fixture
@@ -341,32 +350,91 @@ def test_events_with_nan_are_counted_by_reason(tmp_path: Path, toys: Any) -> Non
 
 
 def test_a_duplicate_event_is_never_counted_twice_in_silence(paths: list[str], toys: Any, tmp_path: Path) -> None:
-    write_events(tmp_path / "again.root", toys.make_particles(77, EVENTS), 30)  # numbers 30 to 70: in files 0 and 1
-    files = [*paths, str(tmp_path / "again.root")]
-    with pytest.raises(
-        InputError, match=r"40 events of dataset 'a' .* event 0 of .*again\.root that of event 30 of .*0\.root"
-    ):
-        run_processor({"a": files}, Sums(), chunksize=CHUNK)
-    dropped = run_processor({"a": files}, Sums(), chunksize=7, duplicates="drop")
-    assert (dropped.ledger.read, dropped.ledger.duplicates, dropped.ledger.expected) == (400, 40, 440)
-    assert dropped.complete
-    assert "40 left out as duplicates" in str(dropped.ledger)
+    again = tmp_path / "again.root"
+    write_events(again, toys.make_particles(77, EVENTS), 30)  # numbers 30 to 70: in files 0 and 1
+    twice = r"40 events are there twice, such as event 0 of .*again\.root \(dataset '{}'\), which is event 30 of .*0\.root \(dataset 'a'\)"
     whole = run_processor({"a": paths}, Sums(), chunksize=CHUNK)
-    np.testing.assert_array_equal(dropped.table()["mjj"], whole.table()["mjj"])
-    assert run_processor({"a": files}, Sums(), chunksize=CHUNK, duplicates="keep").ledger.read == 440
-    apart = {"a": paths, "b": str(tmp_path / "again.root")}
-    assert run_processor(apart, Sums(), chunksize=CHUNK).ledger.read == 440  # datasets may overlap
+    for fileset in ({"a": [*paths, str(again)]}, {"a": paths, "b": str(again)}):  # primary datasets overlap
+        with pytest.raises(InputError, match=twice.format(list(fileset)[-1])):
+            run_processor(fileset, Sums(), chunksize=CHUNK)
+        dropped = run_processor(fileset, Sums(), chunksize=7, duplicates="drop")
+        assert (dropped.ledger.read, dropped.ledger.duplicates, dropped.ledger.expected) == (400, 40, 440)
+        assert dropped.complete
+        assert "40 left out as duplicates" in str(dropped.ledger)
+        np.testing.assert_array_equal(dropped.table()["mjj"], whole.table()["mjj"])
+        assert run_processor(fileset, Sums(), chunksize=CHUNK, duplicates="keep").ledger.read == 440
 
 
-def test_events_of_different_processes_may_have_equal_numbers(toys: Any, tmp_path: Path) -> None:
-    ids = {"run": np.ones(20, np.uint32), "luminosityBlock": np.ones(20, np.uint32), "event": np.arange(20)}
-    for i, label in enumerate((0, 1, 0)):
-        column = np.full(20, label, np.int8)
-        write_particle_tree(tmp_path / f"{i}.root", toys.make_particles(i, 20), **ids, label=column)
-    files = [str(tmp_path / f"{i}.root") for i in range(3)]
-    assert run_processor({"a": files[:2]}, Sums()).ledger.read == 40
-    with pytest.raises(InputError, match=r"20 events of dataset 'a' .*2\.root that of event 0 of .*0\.root"):
+def test_simulated_samples_count_anew(toys: Any, tmp_path: Path) -> None:
+    """Equal numbers are equal events only where the content is the same: what is in one dataset twice, not what repeats numbers."""
+    samples = [toys.make_particles(i, 20) for i in range(3)]
+    samples.append(
+        ak.concatenate([toys.make_particles(4, 10), samples[0][10:]])
+    )  # its second half is that of the first
+    for i, particles in enumerate(samples):
+        write_events(tmp_path / f"{i}.root", particles, 0, run=1)
+    files = [str(tmp_path / f"{i}.root") for i in range(4)]
+    assert run_processor({"a": files[:3]}, Sums()).ledger.read == 60
+    with pytest.raises(
+        InputError, match=r"10 events are there twice, such as event 10 of .*3\.root .* event 10 of .*0\.root"
+    ):
         run_processor({"a": files}, Sums())
+    dropped = run_processor({"a": files}, Sums(), chunksize=7, duplicates="drop")
+    assert (dropped.ledger.read, dropped.ledger.duplicates) == (70, 10)
+    pt = [ak.to_numpy(ak.sum(particles.pt, axis=1)) for particles in (*samples[:3], samples[3][:10])]
+    np.testing.assert_allclose(dropped.table()["mjj"], np.concatenate(pt), rtol=1e-4)  # stored as float32
+    assert run_processor({"a": files[:3], "b": files[3]}, Sums()).ledger.read == 80  # inclusive and binned samples
+    said = {"a": {"files": files[:3], "metadata": {"data": True}}}
+    with pytest.raises(InputError, match="40 events are there twice"):
+        run_processor(said, Sums())
+    for i in range(3):
+        write_events(tmp_path / f"{i}.root", samples[i], 0)  # run numbers as those of data
+    with pytest.raises(InputError, match="40 events are there twice"):
+        run_processor({"a": files[:3]}, Sums())
+    assert run_processor({"a": {"files": files[:3], "metadata": {"data": False}}}, Sums()).ledger.read == 60
+
+
+@pytest.mark.parametrize(
+    ("name", "simulated"), [("nano_tt_v12", True), ("scouting_nano", True), ("nano_dimuon", False)]
+)
+def test_real_events_under_other_bytes(reference_data: Path, tmp_path: Path, name: str, simulated: bool) -> None:
+    """A copy that was compressed anew, say: of a simulated sample twice in one dataset, of data wherever it is."""
+    path = reference_data / "root" / f"{name}.root"
+    again = tmp_path / "again.root"
+    again.write_bytes(path.read_bytes() + b"other bytes")
+
+    def count(events: Any) -> dict[str, int]:
+        return {"n": len(events)}
+
+    together = run_processor({"a": [path, again]}, count, duplicates="drop")
+    apart = run_processor({"a": path, "b": again}, count, duplicates="drop")
+    events = together.ledger.expected // 2
+    assert (together.output["n"], together.ledger.duplicates) == (events, events)
+    assert apart.output["n"] == (2 * events if simulated else events)
+
+
+def test_numbers_that_cannot_be_read_do_not_hide_duplicates(paths: list[str], toys: Any, tmp_path: Path) -> None:
+    """The numbers of one file are damaged, its particles are not: whoever does not look at them would count it twice."""
+    bad = tmp_path / "bad.root"
+    write_events(bad, toys.make_particles(0, EVENTS), 0)  # file 0 again
+    with uproot.open(bad) as file:
+        branch = file["Events"]["event"]
+        offset = int(branch.member("fBasketSeek")[0] + branch.member("fBasketBytes")[0] // 2)
+    content = bytearray(bad.read_bytes())
+    content[offset - 8 : offset + 8] = b"\xff" * 16
+    bad.write_bytes(content)
+
+    def count(events: Any) -> dict[str, Any]:
+        return {"pt": float(ak.sum(events.PFCand.pt)), "n": len(events)}
+
+    files = [*paths[:2], str(bad)]
+    assert run_processor({"a": files}, count, duplicates="keep").output["n"] == 3 * EVENTS
+    with pytest.raises(InputError, match=r"bad\.root: its event numbers cannot be read"):
+        run_processor({"a": files}, count)
+    skipped = run_processor({"a": files}, count, on_bad_file="skip")
+    assert skipped.output["n"] == 2 * EVENTS
+    assert (skipped.ledger.lost, skipped.complete) == (EVENTS, False)
+    assert "duplicates would not show" in skipped.ledger.files_failed[str(bad)]
 
 
 def test_duplicates_inside_a_file_and_over_many_parts(
@@ -383,7 +451,8 @@ def test_duplicates_inside_a_file_and_over_many_parts(
         ids = {"event": numbers[rows], "luminosityBlock": blocks[rows], "run": np.full(80, 3, np.uint32)[rows]}
         write_particle_tree(tmp_path / f"{i}.root", particles[rows], **ids)
     files = [str(tmp_path / f"{i}.root") for i in range(2)]
-    result = run_processor({"a": files}, Sums(), chunksize=9, duplicates="drop")
+    said = {"a": {"files": files, "metadata": {"data": True}}}
+    result = run_processor(said, Sums(), chunksize=9, duplicates="drop")
     seen: set[tuple[int, int]] = set()
     first = [not (key in seen or seen.add(key)) for key in zip(blocks.tolist(), numbers.tolist(), strict=True)]
     assert 0 < sum(first) < 80
@@ -400,6 +469,14 @@ def test_the_same_bytes_under_two_names(paths: list[str], undisturbed: Any, tmp_
     assert result.ledger.copies == {str(copy): paths[2]}
     assert (result.ledger.duplicates, result.ledger.expected) == (EVENTS, (FILES + 1) * EVENTS)
     same_table(result, undisturbed)
+    of_simulation = {"metadata": {"data": False}}
+    both = {"a": {"files": [*paths, str(copy)], **of_simulation}, "b": {"files": str(copy), **of_simulation}}
+    result = run_processor(both, Sums(), chunksize=CHUNK, duplicates="drop")
+    assert (result.ledger.read, result.ledger.duplicates) == (
+        (FILES + 1) * EVENTS,
+        EVENTS,
+    )  # the other dataset has it once
+    assert result.output["b"]["cutflow"]["all"] == EVENTS
 
 
 def short_of_memory(metadata: dict[str, Any]) -> None:
@@ -414,20 +491,24 @@ def test_a_chunk_without_memory_is_split(paths: list[str], undisturbed: Any) -> 
     assert result.complete
 
 
-SCRIPT = """
-    import os, resource, sys, time
+DRILL = """
+    import os, sys, time
     import awkward as ak
+    import numpy as np
     from pathlib import Path
     from coffea.processor import ProcessorABC, column_accumulator
     from resonaut.processors import run_processor
 
     class Slow(ProcessorABC):
         config = {}
-        pause = 0.0
+
+        def __init__(self, marks=None, pause=0.0):
+            self.marks, self.pause = marks, pause
 
         def process(self, events):
-            name = f"{Path(events.metadata['filename']).name}-{events.metadata['entrystart']}"
-            (Path(sys.argv[2]) / f"{name}-{os.getpid()}").touch()
+            if self.marks is not None:
+                name = f"{Path(events.metadata['filename']).name}-{events.metadata['entrystart']}"
+                Path(self.marks, f"{name}-{os.getpid()}").touch()
             time.sleep(self.pause)
             total = ak.to_numpy(ak.sum(events.PFCand.pt, axis=1)).astype(float)
             return {"a": {"table": {"mjj": column_accumulator(total)}}}
@@ -435,43 +516,60 @@ SCRIPT = """
         def postprocess(self, accumulator):
             return accumulator
 
-    if __name__ == "__main__":
-        folder, marks, executor, pause, limit, *files = sys.argv[1:]
-        if int(limit):
-            resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
-        processor = Slow()
-        processor.pause = float(pause)
-        result = run_processor(
-            {"a": files}, processor, chunksize=20, cache_dir=Path(folder) / "cache", executor=executor, workers=2,
-            table=Path(folder) / "table.parquet", duplicates="keep",
+    def main():
+        folder, executor, workers, *files = sys.argv[1:]
+        Path(folder, "marks").mkdir()
+        run_processor(
+            {"a": files}, Slow(f"{folder}/marks", 0.4), chunksize=20, cache_dir=f"{folder}/cache", executor=executor,
+            workers=int(workers), table=f"{folder}/table.parquet", duplicates="keep",
         )
-        print(result.ledger)
 """
 
 
 class Job:
-    """The script in a process (group) of its own."""
+    """A run in a process (group) of its own, and in this one when it is started again: its processor is in a module of its own."""
 
-    def __init__(self, folder: Path, paths: list[str]) -> None:
+    def __init__(self, folder: Path, paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.paths = folder, paths
-        self.table = folder / "table.parquet"
-        (folder / "script.py").write_text(textwrap.dedent(SCRIPT))
+        self.table, self.marks = folder / "table.parquet", folder / "marks"
+        (folder / "drill_module.py").write_text(textwrap.dedent(DRILL))
+        monkeypatch.syspath_prepend(str(folder))
+        monkeypatch.delitem(sys.modules, "drill_module", raising=False)
 
-    def start(self, marks: str, executor: str, pause: float = 0.0, limit: int = 0) -> subprocess.Popen[str]:
-        (self.folder / marks).mkdir()
-        options = [str(self.folder), str(self.folder / marks), executor, str(pause), str(limit)]
-        command = [sys.executable, "-W", "ignore", str(self.folder / "script.py"), *options, *self.paths]
-        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, start_new_session=True, **pipes)
-
-    def marks(self, name: str) -> list[str]:
-        return sorted(path.name for path in (self.folder / name).iterdir())
-
-    def wait_for_marks(self, name: str, count: int) -> list[int]:
+    def start(self, executor: str, workers: int) -> tuple[subprocess.Popen[str], list[int]]:
+        """The process after some chunks, and all processes that it has started."""
+        # a shell that starts the tests in the background would have them ignore Ctrl-C
+        code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import drill_module; drill_module.main()"
+        command = [sys.executable, "-W", "ignore", "-c", code, str(self.folder), executor, str(workers), *self.paths]
+        pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        environment = {**os.environ, "PYTHONPATH": str(self.folder)}
+        running = subprocess.Popen(command, start_new_session=True, env=environment, **pipes)
         deadline = time.monotonic() + 60
-        while len(self.marks(name)) < count and time.monotonic() < deadline:
+        while running.poll() is None and len(self.started()) < 2 + workers and time.monotonic() < deadline:
             time.sleep(0.01)
-        return [int(mark.rsplit("-", 1)[1]) for mark in self.marks(name)]
+        return running, [child.pid for child in psutil.Process(running.pid).children(recursive=True)]
+
+    def started(self) -> list[str]:
+        return sorted(path.name for path in self.marks.iterdir()) if self.marks.exists() else []
+
+    def again(self, **options: Any) -> Any:
+        import drill_module  # type: ignore[import-not-found]
+
+        return run_processor({"a": self.paths}, drill_module.Slow(), chunksize=20, duplicates="keep", **options)
+
+    def goes_on(self, undisturbed: Any) -> None:
+        """Nothing half is left; the same call continues, and writes the same bytes as one that was not disturbed."""
+        assert not self.table.exists()
+        done = len(list((self.folder / "cache").rglob("*.zip")))
+        assert 1 <= done < 2 * len(self.paths)
+        result = self.again(cache_dir=self.folder / "cache", table=self.table)
+        assert result.ledger.chunks_cached == done
+        assert len(self.started()) - done <= 4  # what was under way or waited for its turn in a worker
+        np.testing.assert_array_equal(
+            np.asarray(read_table(self.table).mjj), undisturbed.table()["mjj"][: len(self.paths) * EVENTS]
+        )
+        self.again(table=self.folder / "fresh.parquet")
+        assert self.table.read_bytes() == (self.folder / "fresh.parquet").read_bytes()
 
 
 def ends(pids: list[int], seconds: float) -> bool:
@@ -480,60 +578,54 @@ def ends(pids: list[int], seconds: float) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("executor", ["futures", "dask"])
+@pytest.mark.parametrize(("executor", "workers"), [("futures", 2), ("dask", 1)])
 def test_ctrl_c_ends_at_once_and_a_restart_goes_on(
-    paths: list[str], undisturbed: Any, tmp_path: Path, executor: str
+    paths: list[str], undisturbed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str, workers: int
 ) -> None:
-    job = Job(tmp_path, paths)
-    running = job.start("first", executor, pause=0.4)
-    workers = job.wait_for_marks("first", 5)
-    children = [child.pid for child in psutil.Process(running.pid).children(recursive=True)]
+    job = Job(tmp_path, paths[:8], monkeypatch)
+    running, children = job.start(executor, workers)
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to the parent and all its workers
     _, complaint = running.communicate(timeout=60)
     assert running.returncode != 0
-    assert not job.table.exists()
     assert "interrupted with" in complaint
     assert "the same call continues" in complaint
-    assert ends([*workers, *children], 30)
-    done = len(list((tmp_path / "cache").rglob("*.zip")))
-    assert 1 <= done < 20
-    again = job.start("second", executor)
-    text, complaint = again.communicate(timeout=120)
-    assert again.returncode == 0, complaint
-    assert "400 of 400 events read" in text
-    assert len(job.marks("second")) == 20 - done
-    np.testing.assert_array_equal(np.asarray(read_table(job.table).mjj), undisturbed.table()["mjj"])
+    assert ends(children, 30)
+    job.goes_on(undisturbed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("executor", ["futures", "dask"])
-def test_workers_end_when_the_parent_is_killed(paths: list[str], tmp_path: Path, executor: str) -> None:
-    job = Job(tmp_path, paths)
-    running = job.start("first", executor, pause=0.5)
-    workers = job.wait_for_marks("first", 3)
-    children = [child.pid for child in psutil.Process(running.pid).children(recursive=True)]
-    assert set(workers) <= set(children)
+def test_workers_end_when_the_parent_is_killed_and_a_restart_goes_on(
+    paths: list[str], undisturbed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str
+) -> None:
+    job = Job(tmp_path, paths[:8], monkeypatch)
+    running, children = job.start(executor, workers=1)
+    assert {int(mark.rsplit("-", 1)[1]) for mark in job.started()} <= set(children)
     running.kill()
     running.communicate()
     assert ends(children, 30)
-    assert not job.table.exists()
+    job.goes_on(undisturbed)
 
 
-@pytest.mark.slow
 def test_a_full_disk_keeps_what_is_whole(paths: list[str], undisturbed: Any, tmp_path: Path) -> None:
     """No file may grow beyond 400 bytes (RLIMIT_FSIZE, as a full disk: the write fails half-way)."""
-    job = Job(tmp_path, paths)
-    running = job.start("first", "iterative", limit=400)
-    _, complaint = running.communicate(timeout=60)
-    assert running.returncode != 0
-    assert "make room, then run again" in complaint
-    assert not job.table.exists()
-    assert not list((tmp_path / "cache").rglob("*.zip"))
-    assert not list((tmp_path / "cache").rglob("*.part"))
-    again = job.start("second", "iterative")
-    _, complaint = again.communicate(timeout=120)
-    assert again.returncode == 0, complaint
-    np.testing.assert_array_equal(np.asarray(read_table(job.table).mjj), undisturbed.table()["mjj"])
+    options: dict[str, Any] = {"chunksize": CHUNK, "cache_dir": tmp_path / "cache", "table": tmp_path / "table.parquet"}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400, before[1]))
+    try:
+        for duplicates, what in (
+            ("error", "while event numbers are compared in"),
+            ("keep", "while keeping the result of"),
+        ):
+            with pytest.raises(OSError, match="File too large") as caught:
+                run_processor({"a": paths}, Sums(), duplicates=duplicates, **options)
+            assert any(what in note and "make room" in note for note in caught.value.__notes__)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not (tmp_path / "table.parquet").exists()
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    run_processor({"a": paths}, Sums(), **options)
+    np.testing.assert_array_equal(np.asarray(read_table(tmp_path / "table.parquet").mjj), undisturbed.table()["mjj"])
 
 
 def test_no_room_for_the_table(paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

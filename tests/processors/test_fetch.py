@@ -217,6 +217,18 @@ def test_a_beginning_that_is_not_of_this_file_is_thrown_away(zenodo: Zenodo, tmp
     assert folder_names(tmp_path) == [BIG]
 
 
+def test_two_processes_never_write_the_same_file(zenodo: Zenodo, tmp_path: Path) -> None:
+    """What one of them appends late would go into a file that the other has verified and named."""
+    fcntl = pytest.importorskip("fcntl")
+    with (tmp_path / f".{BIG}.part").open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="another process is fetching this file"):
+            fetch("darkmachines", tmp_path, BIG, progress=False, base_url=zenodo.base)
+    assert zenodo.fetched == []
+    fetch("darkmachines", tmp_path, BIG, progress=False, base_url=zenodo.base)
+    assert folder_names(tmp_path) == [BIG]
+
+
 def test_a_wrong_checksum_leaves_what_was_there(zenodo: Zenodo, tmp_path: Path) -> None:
     zenodo.content["chan2a_background.csv"] = b"x" * len(CONTENT["chan2a_background.csv"])
     (tmp_path / "chan2a_background.csv").write_bytes(b"older")

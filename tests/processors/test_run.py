@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +23,7 @@ from resonaut.processors import (
     write_particle_tree,
 )
 from resonaut.processors.events.schema import ParticleSchema
+from resonaut.processors.running.fingerprint import content_digest
 from resonaut.processors.running.work import result_path
 
 CUTS = DijetCuts(pt_j1=1000.0)
@@ -290,50 +285,34 @@ def test_a_ledger_that_does_not_add_up_is_not_complete() -> None:
     assert not Ledger(10, 10, 10, files_failed={"f": "gone"}).complete
 
 
-SCRIPT = """
-    import sys, time
-    from pathlib import Path
-    from resonaut.processors import DijetProcessor, run_processor
-
-    class Slow(DijetProcessor):
-        def process(self, events):
-            Path(sys.argv[3], str(events.metadata["entrystart"])).touch()
-            time.sleep(float(sys.argv[5]))
-            return super().process(events)
-
-    if __name__ == "__main__":
-        result = run_processor({"a": sys.argv[1]}, Slow(), chunksize=5, cache_dir=sys.argv[2])
-        result.write_table(sys.argv[4])
-"""
+def test_no_table_of_an_earlier_run_is_left_for_this_one(files: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "events.parquet"
+    whole = {"frame": {"files": files["frame"], "source": "lhco-particles"}}
+    assert run_processor(whole, DijetProcessor(cuts=CUTS), table=out).rows
+    broken = {"frame": damaged(files, tmp_path)["bad"]}
+    nothing = run_processor(broken, DijetProcessor(cuts=CUTS), table=out, on_bad_file="skip")
+    assert (nothing.rows, nothing.complete) == (0, False)
+    assert not out.exists()
 
 
-@pytest.mark.slow
-def test_a_killed_run_goes_on_where_it_was(files: dict[str, Any], tmp_path: Path) -> None:
-    """SIGKILL half-way: the second run repeats at most the chunk that was under way, and gives the same bytes."""
-    script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(SCRIPT))
-    marks = [tmp_path / name for name in ("one", "two", "three")]
-    for folder in marks:
-        folder.mkdir()
+def test_a_file_that_grows_while_a_run_begins_is_read_to_its_end(
+    tmp_path: Path, toys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written anew between the looks at its content and at its number of events."""
+    path = tmp_path / "a.root"
+    write_particle_tree(path, toys.make_particles(1, 20))
 
-    def command(cache: str, mark: Path, out: str, pause: float) -> list[str]:
-        paths = [files["frame"], str(tmp_path / cache), str(mark), str(tmp_path / out), str(pause)]
-        return [sys.executable, "-W", "ignore", str(script), *paths]
+    def and_then_grow(name: str) -> str:
+        write_particle_tree(path, toys.make_particles(1, 30))
+        return content_digest(name)
 
-    running = subprocess.Popen(command("cache", marks[0], "killed.parquet", 0.3))
-    deadline = time.monotonic() + 60
-    while len(list(marks[0].iterdir())) < 4 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.kill(running.pid, signal.SIGKILL)
-    running.wait()
-    started = len(list(marks[0].iterdir()))
-    assert 4 <= started < 12
-    assert not (tmp_path / "killed.parquet").exists()
-    subprocess.run(command("cache", marks[1], "killed.parquet", 0), check=True)
-    assert len(list(marks[1].iterdir())) == 12 - (started - 1)
-    subprocess.run(command("fresh", marks[2], "fresh.parquet", 0), check=True)
-    assert len(list(marks[2].iterdir())) == 12
-    assert (tmp_path / "killed.parquet").read_bytes() == (tmp_path / "fresh.parquet").read_bytes()
+    monkeypatch.setattr("resonaut.processors.running.plan.content_digest", and_then_grow)
+    assert run_processor({"a": str(path)}, DijetProcessor(cuts=CUTS)).ledger.read == 30
+
+
+def test_provenance_names_the_tree(files: dict[str, Any]) -> None:
+    result = run_processor({"trees": files["trees"]}, DijetProcessor(cuts=CUTS))
+    assert [part["tree"] for part in result.provenance["inputs"]] == ["Events", "Events"]
 
 
 def test_the_native_lhc_olympics_file_end_to_end(reference_data: Path) -> None:

@@ -8,10 +8,12 @@ import os
 import socket
 import time
 import urllib.error
+from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import awkward as ak
+import hist
 import numpy as np
 import pytest
 import uproot
@@ -22,10 +24,11 @@ from resonaut.analysis.cli import main
 from resonaut.analysis.config import parse_config
 from resonaut.errors import ConfigError, InputError
 from resonaut.processors import read_provenance, run_processor, write_particle_tree
-from resonaut.processors.running import fingerprint
+from resonaut.processors.running import archive, fingerprint
 from resonaut.processors.running.faults import is_transient, with_retries
 from resonaut.processors.running.footprint import parse_bytes
 from resonaut.processors.running.metrics import resident_memory, summarise
+from resonaut.processors.running.pools import SteadyPool
 
 TRANSIENT = [
     ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
@@ -139,6 +142,54 @@ def test_no_place_for_digests_is_no_error(digests: list[str], tmp_path: Path, mo
     path = write(tmp_path / "a", b"events")
     assert fingerprint.content_digest(path) == fingerprint.content_digest(path)
     assert len(digests) == 2
+
+
+@pytest.mark.parametrize("storage", ["Double", "Int64", "Weight", "Mean", "WeightedMean"])
+def test_histograms_are_added_up_from_disk_as_in_memory(tmp_path: Path, storage: str) -> None:
+    """Also profiles, of which a bin with one entry has no variance yet."""
+
+    def filled(x: list[float], y: list[float]) -> Any:
+        made = getattr(hist.Hist.new.Reg(4, 0, 4, name="x", label="$x$"), storage)()
+        made.fill(x, sample=y) if "Mean" in storage else made.fill(x)
+        return made
+
+    parts = [filled([0.5, 1.5], [1.0, 3.0]), filled([0.5, 1.5, 1.5, 9.0], [2.0, 5.0, 6.0, 1.0])]
+    for i, part in enumerate(parts):
+        archive.save(tmp_path / f"{i}.zip", {"hist": part})
+    loaded = [archive.load(tmp_path / f"{i}.zip")["hist"] for i in range(2)]
+    assert loaded == parts
+    np.testing.assert_array_equal(sum(loaded).values(flow=True), sum(parts).values(flow=True))
+    np.testing.assert_array_equal(sum(loaded).variances(flow=True), sum(parts).variances(flow=True))
+    if storage == "Mean":
+        assert sum(loaded).variances()[0] == np.var([1.0, 2.0], ddof=1) / 2  # of the mean
+
+
+class Broken:
+    def submit(self, *_arguments: Any) -> Any:
+        raise BrokenExecutor
+
+
+class BreaksAtTheSecondChunk:
+    """A workforce whose pool is found broken by the one who submits."""
+
+    def __init__(self, threads: Executor) -> None:
+        self.pools = iter([threads, Broken(), *[threads] * 9])
+
+    def pool(self) -> Any:
+        return next(self.pools)
+
+    def width(self) -> int:
+        return 2
+
+
+def test_a_pool_that_breaks_while_work_is_handed_to_it_loses_no_chunk() -> None:
+    delivered: dict[int, Any] = {}
+    with ThreadPoolExecutor(1) as threads:
+        pool = SteadyPool(BreaksAtTheSecondChunk(threads), 5, delivered.update)
+        futures = [pool.submit(lambda i: {i: {"kept": True}}, i) for i in range(5)]  # type: ignore[arg-type, misc]
+        assert [future.result(timeout=30) for future in futures] == [{}] * 5
+    pool.raise_error()
+    assert sorted(delivered) == [0, 1, 2, 3, 4]
 
 
 class Hungry(ProcessorABC):

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from resonaut.processors import EXECUTOR_OPTIONS, EXECUTORS, write_particle_tree
@@ -17,14 +18,23 @@ GUIDE = Path(__file__).parents[2] / "docs" / "running.md"
 def test_guide_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, toys: Any) -> None:
     pytest.importorskip("dask_jobqueue")
     monkeypatch.chdir(tmp_path)
+    ids = {"run": np.full(40, 300_000, np.uint32), "luminosityBlock": np.full(40, 7, np.uint32)}
     for i, name in enumerate("abc"):
-        write_particle_tree(f"{name}.root", toys.make_particles(i, 40))
+        numbers = np.arange(40 * i, 40 * (i + 1), dtype=np.uint64)
+        write_particle_tree(f"{name}.root", toys.make_particles(i, 40), **ids, event=numbers)
+    skim = {name: values[30:] for name, values in ids.items()}
+    write_particle_tree("skim.root", toys.make_particles(0, 40)[30:], **skim, event=np.arange(30, 40, dtype=np.uint64))
     blocks = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(), flags=re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     names: dict[str, Any] = {"__name__": "guide"}
     for number, block in enumerate(blocks):
         exec(compile(block, f"{GUIDE.name}, block {number}", "exec"), names)  # noqa: S102 (our own guide)
-    assert "120 of 120 events read" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "120 of 120 events read" in printed
+    assert (
+        "10 events are there twice, such as event 0 of skim.root (dataset 'leptons'), which is event 30 of a.root"
+        in printed
+    )
     assert Path("events.parquet").exists()
 
 

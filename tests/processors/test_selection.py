@@ -9,7 +9,6 @@ from typing import Any
 
 import awkward as ak
 import cloudpickle
-import loky
 import numpy as np
 import pytest
 from coffea.analysis_tools import PackedSelection
@@ -155,22 +154,16 @@ def test_one_load_per_process_however_many_copies(saved: Path, monkeypatch: pyte
     assert len(loads) == 2
 
 
-@pytest.mark.slow
-def test_scores_in_worker_processes(tmp_path: Path) -> None:
-    """With a scorer of resonaut's own, which workers find by its name."""
-    rng = np.random.default_rng(2)
-    mass = rng.uniform(2000, 5000, 2000)
-    sample = Sample(rng.normal(size=(2000, 2)) + MOST.in_signal_region(mass)[:, None], ("a", "b"), mass)
-    make_scorer("cwola-trees", features=("a", "b"), members=2).fit(sample, MOST).save(tmp_path / "trees")
-    anomaly = AnomalySelection(tmp_path / "trees", {"a": "a", "b": "Lead.b"}, {"all": 0.5})
+def test_a_scorer_that_is_saved_again_while_work_goes_on_is_told(saved: Path) -> None:
+    """A worker that began with one scorer never goes on with another."""
     events, _ = flat_events()
-    with loky.ProcessPoolExecutor(max_workers=1) as pool:
-        there = pool.submit(_score_there, cloudpickle.dumps(anomaly)).result()
-    np.testing.assert_array_equal(there, anomaly.score(events).scores)
-
-
-def _score_there(pickled: bytes) -> Any:
-    return cloudpickle.loads(pickled).score(flat_events()[0]).scores
+    there = cloudpickle.loads(cloudpickle.dumps(AnomalySelection(saved, {"a": "a", "b": "Lead.b"}, {"all": 0.0})))
+    before = there.score(events).scores
+    os.utime(saved / "card.json", ns=(1, 1))  # touched alone
+    np.testing.assert_array_equal(there.score(events).scores, before)
+    fit(("a", "b"), seed=4).save(saved)
+    with pytest.raises(ModelError, match="has changed since the work began"):
+        there.score(events)
 
 
 def test_working_points_of_the_card(saved: Path, tmp_path: Path) -> None:

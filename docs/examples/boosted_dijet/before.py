@@ -43,7 +43,7 @@ class BoostedDijets(ProcessorABC):
         weights = Weights(len(events), storeIndividual=True)
         if is_simulation:
             weights.add("generator", events.genWeight)
-            weights.add("cross-section", np.full(len(events), LUMINOSITY * events.metadata.get("xsec", 1.0)))
+            weights.add("cross-section", np.full(len(events), LUMINOSITY * events.metadata["xsec"]))  # fb
 
         spectrum = hist.Hist(
             hist.axis.StrCategory(list(self.regions), name="region"),
@@ -64,6 +64,7 @@ class BoostedDijets(ProcessorABC):
         return {
             events.metadata["dataset"]: {
                 "events": len(events),
+                "generated": float(ak.sum(events.genWeight)) if is_simulation else 0.0,
                 "counts": counts,
                 "mjj": spectrum,
                 "msd": softdrop,
@@ -84,6 +85,10 @@ class BoostedDijets(ProcessorABC):
         return fired
 
     def postprocess(self, accumulator):
+        for found in accumulator.values():
+            if found["generated"]:  # simulation counts as what the cross-section gives
+                found["mjj"] /= found["generated"]
+                found["msd"] /= found["generated"]
         return accumulator
 
 
