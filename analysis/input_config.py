@@ -99,7 +99,9 @@ class InputConfig(Section):
         default="raise", description="a truncated or foreign file stops the run, or is skipped, counted and reported"
     )
     duplicates: Literal["error", "drop", "keep"] = Field(
-        default="error", description="events whose run, luminosity block and number another one of the input has"
+        default="error",
+        description="events that are there twice: of data by run, luminosity block and number in all datasets, of simulation by "
+        "content too, in each dataset",
     )
 
     @field_validator("columns")

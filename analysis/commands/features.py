@@ -49,7 +49,7 @@ _EXECUTORS = ("iterative", "futures", "dask", "slurm", "htcondor", "parsl", "tas
 @click.option("--skip-bad-files", is_flag=True, help="Skip, count and report files that cannot be read.")
 @click.option(
     "--duplicates", type=click.Choice(["error", "drop", "keep"]), default="error", show_default=True,
-    help="Events whose run, luminosity block and number another one has.",
+    help="Events that are there twice: of data by run, luminosity block and number in all datasets, of simulation by content too, in each dataset.",
 )  # fmt: skip
 @click.option("--metrics", type=click.Path(dir_okay=False, path_type=Path), help="JSON of what each chunk cost.")
 def features(
