@@ -132,8 +132,8 @@ def draw_strengths(content: Mapping[str, Any], signal: Mapping[str, Any], what: 
             numbers[name] = {"events": selection["events"], what: values}
         strengths = sorted({e for s in signal["selections"] for e in s["events"]})
         if what == "observed" and strengths:
-            line = np.linspace(strengths[-1] / 100, strengths[-1], 200)
-            axes.plot(line, line, color="grey", linestyle="--", label="limit = strength")
+            diagonal = np.linspace(strengths[-1] / 100, strengths[-1], 200)
+            axes.plot(diagonal, diagonal, color="grey", diagonalstyle="--", label="limit = strength")
         if what != "significance":
             axes.set_yscale("log")
         axes.set_xlabel("Signal events produced")
