@@ -133,7 +133,7 @@ def draw_strengths(content: Mapping[str, Any], signal: Mapping[str, Any], what: 
         strengths = sorted({e for s in signal["selections"] for e in s["events"]})
         if what == "observed" and strengths:
             diagonal = np.linspace(strengths[-1] / 100, strengths[-1], 200)
-            axes.plot(diagonal, diagonal, color="grey", diagonalstyle="--", label="limit = strength")
+            axes.plot(diagonal, diagonal, color="grey", linestyle="--", label="limit = strength")
         if what != "significance":
             axes.set_yscale("log")
         axes.set_xlabel("Signal events produced")
