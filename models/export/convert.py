@@ -62,14 +62,7 @@ def _converter(cls: type[Any]) -> Converter | None:
 
 
 def exportable() -> tuple[str, ...]:
-    """Names of the scorers that can be written as ONNX, sorted.
-
-    Examples
-    --------
-    >>> from resonaut.models.export import exportable
-    >>> "cwola-nn" in exportable(), "flow" in exportable()
-    (True, False)
-    """
+    """Names of the scorers that can be written as ONNX, sorted."""
     return tuple(
         sorted(name for name in available() if name not in _SHOW_DATA and _converter(scorer_class(name)) is not None)
     )
