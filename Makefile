@@ -59,12 +59,12 @@ unit: $(INSTALLED)
 doctest: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --doctest-modules analysis models processors stats
 
-# The wheel holds the packages, the demo's events and the report's template.
+# The wheel holds the packages, the demo's events and the report's templates.
 wheel: $(INSTALLED)
 	rm -rf build/wheel && mkdir -p build/wheel
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
 	$(BIN)/python -m pip install --quiet --no-deps --target build/wheel/site build/wheel/*.whl
-	cd build/wheel && PYTHONPATH=site $(CURDIR)/$(BIN)/python -c "import resonaut.analysis.cli, resonaut; assert 'site' in resonaut.__file__, resonaut.__file__; from resonaut.analysis.demo import demo_config; config, base = demo_config(signal=True); print(len(config.resolved_files(base)), 'demo files in the wheel'); from importlib.resources import files; files('resonaut.analysis').joinpath('report.html.j2').read_text()"
+	cd build/wheel && PYTHONPATH=site $(CURDIR)/$(BIN)/python -c "import resonaut.analysis.cli, resonaut; assert 'site' in resonaut.__file__, resonaut.__file__; from resonaut.analysis.demo import demo_config; config, base = demo_config(signal=True); print(len(config.resolved_files(base)), 'demo files in the wheel'); from importlib.resources import files; files('resonaut.analysis.reporting').joinpath('templates', 'page.html.j2').read_text()"
 
 bench: $(INSTALLED)
 	for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done

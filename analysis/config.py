@@ -13,7 +13,8 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from resonaut.analysis.injection_config import InjectionConfig
 from resonaut.analysis.input_config import ExecutorConfig, InputConfig, Section
-from resonaut.analysis.signal_config import SignalConfig
+from resonaut.analysis.signal_config import SignalConfig, absolute_corrections
+from resonaut.analysis.validation_config import ValidationConfig
 from resonaut.errors import ConfigError, InputError, ResonautError, unknown_name
 from resonaut.models import available, make_scorer
 from resonaut.processors import axis_label
@@ -30,6 +31,7 @@ __all__ = (
     "SearchConfig",
     "SelectionConfig",
     "SignalConfig",
+    "ValidationConfig",
     "load_config",
     "parse_config",
 )
@@ -187,6 +189,10 @@ class SearchConfig(Section):
     limits: LimitConfig | None = LimitConfig()
     signals: tuple[SignalConfig, ...] = Field(default=(), description="simulated signals that limits are set on")
     injections: InjectionConfig | None = Field(default=None, description="for `resonaut inject`")
+    validation: ValidationConfig | None = Field(
+        default=None, description="checks of the search that a run makes before it looks at its signal regions"
+    )
+    blind: bool = Field(default=False, description="hide the data of all signal regions until `resonaut unblind`")
     luminosity: float | None = Field(default=None, gt=0, description="fb-1: limits also as cross-sections")
     workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="processes for training and limits"
@@ -273,6 +279,19 @@ class SearchConfig(Section):
         """Fit of the spectra of a method, by its title; the search's own for those without cuts."""
         return next((m.fit for m in self.methods if m.title == method and m.fit), self.fit)
 
+    def described(self, base: Path) -> dict[str, Any]:
+        """The config with defaults filled in and files by their whole names, so that it runs from anywhere."""
+        content = self.model_dump(mode="json")
+        content["input"]["files"] = [str(path) for path in self.resolved_files(base)]
+        content["input"]["simulation"] = [str(path) for path in self.resolved_simulation(base)]
+        for signal, written in zip(self.signals, content["signals"], strict=True):
+            written["files"] = [str(path) for path in self.resolved_signal(signal, base)]
+            written["corrections"] = absolute_corrections(signal.corrections, base)
+        if self.validation and self.validation.background:
+            files = self.resolved_background(base)
+            content["validation"]["background"] = [str(path) for path in files]
+        return content
+
     def resolved_files(self, base: Path) -> tuple[Path, ...]:
         """Input files with globs expanded, relative to `base`.
 
@@ -286,6 +305,11 @@ class SearchConfig(Section):
     def resolved_simulation(self, base: Path) -> tuple[Path, ...]:
         """Files of simulated background, as `resolved_files`; none where the config names none."""
         return _resolved(self.input.simulation, base, "input.simulation")
+
+    def resolved_background(self, base: Path) -> tuple[Path, ...]:
+        """Files of background for pseudo-experiments, as `resolved_files`; none where the config names none."""
+        names = self.validation.background if self.validation else ()
+        return _resolved(names, base, "validation.background")
 
     def resolved_signal(self, signal: SignalConfig, base: Path) -> tuple[Path, ...]:
         """Files of a signal, as `resolved_files`."""

@@ -1,9 +1,10 @@
-"""Last stage: figures of a run, each with its numbers beside it."""
+"""Last stage: figures of a run, each with its numbers beside it, and the same results as a HEPData submission."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +14,12 @@ from resonaut.analysis.plots import draw_limits, draw_scan, draw_sic, draw_spect
 from resonaut.analysis.progress import progress_bar
 from resonaut.analysis.scoring import ScoreJob, load_scores, window_name
 from resonaut.analysis.signal_limits import SignalResult
-from resonaut.analysis.spectra import INCLUSIVE
+from resonaut.analysis.spectra import INCLUSIVE, selection_name
 from resonaut.models import SicCurve, sic_curve
 from resonaut.processors import read_table, table_columns
-from resonaut.stats import ExcessResult, LimitResult, ScanInput, ScanResult, Window
+from resonaut.stats import ExcessResult, LimitResult, ScanInput, ScanResult, Window, write_hepdata
 
-__all__ = ("draw_all",)
+__all__ = ("draw_all", "write_submission")
 
 Pairs = Sequence[tuple[ScanInput, ExcessResult]]
 
@@ -99,13 +100,44 @@ def draw_all(
     limits: Sequence[LimitResult],
     signals: Sequence[SignalResult] = (),
 ) -> None:
-    """All figures of a run into `folder`."""
+    """All figures of a run into `folder`; a blinded one has no p-values to show."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_figure(draw_scan(scan, title=config.name, x_label=config.mass_label), folder / "pvalue_scan")
+    if not config.blind:
+        save_figure(draw_scan(scan, title=config.name, x_label=config.mass_label), folder / "pvalue_scan")
     _spectra_figures(config, folder, pairs)
     _limit_figures(config, folder, limit_jobs, limits, signals)
-    if scan.best:
+    if scan.best and not config.blind:
         window = next(s.window for s, _ in pairs if s.window.low == scan.best.low and s.window.high == scan.best.high)
         if curves := sic_curves(score_jobs, table, window, config.variable):
             subtitle = f"truth labels, {window}"
             save_figure(draw_sic(curves, title=config.name, subtitle=subtitle), folder / "sic")
+
+
+def write_submission(
+    config: SearchConfig, results: Path, pairs: Pairs, scan: ScanResult, limits: Sequence[LimitResult]
+) -> None:
+    """The p-value scan, the limits, and the spectra of the most significant window with their fits, for HEPData.
+
+    Parameters
+    ----------
+    config
+        Of the search.
+    results
+        Folder of the results; `hepdata/` in it is written. Its tables are read again by `resonaut fit`, `limit` and others.
+    pairs, scan, limits
+        Results of the run. Fits of other windows differ in what they blind and stay in `fits.json`.
+    """
+    if getattr(config, "blind", False):
+        return  # it would hold the observed events
+    best = scan.best
+    found: dict[str, Any] = {"Scan": scan} if best else {}
+    for selection, excess in pairs:
+        window = selection.window
+        if best and (window.low, window.high) == (best.low, best.high):
+            found[selection_name(selection)] = excess.fit
+    if usable := [limit for limit in limits if limit.ok]:
+        found["Generic resonance"] = usable
+    if found:
+        quantities = {"observables": ["N"], "phrases": ["anomaly detection", "resonance search"]}
+        comment = f"{config.name}: search for a resonance in {config.variable}, made with resonaut"
+        write_hepdata(results / "hepdata", found, comment=comment, keywords=quantities)

@@ -6,14 +6,30 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from resonaut.analysis.blinding import (
+    blind_direct,
+    blind_limits,
+    blind_pairs,
+    blind_scan,
+    blind_selections,
+    blind_signals,
+    blind_state,
+    config_hash,
+    record_unblinding,
+    require_reason,
+    require_verdict,
+    write_blinded,
+)
 from resonaut.analysis.config import SearchConfig
-from resonaut.analysis.direct import direct_stage, write_direct
+from resonaut.analysis.direct import DirectEntry, direct_stage, write_direct
 from resonaut.analysis.events import EventStage, event_stage, simulation_stage
+from resonaut.analysis.interpretation import interpretation_stage
 from resonaut.analysis.limits import LimitJob, limit_cuts, limit_jobs, limit_stage, limit_warnings
-from resonaut.analysis.outputs import draw_all
+from resonaut.analysis.outputs import draw_all, write_submission
 from resonaut.analysis.report import write_report
 from resonaut.analysis.rundir import RunDirectory
 from resonaut.analysis.scoring import (
@@ -24,15 +40,16 @@ from resonaut.analysis.scoring import (
     search_windows,
     uses_labels,
 )
-from resonaut.analysis.signal_config import absolute_corrections
 from resonaut.analysis.signal_limits import SignalStage, signal_stage
-from resonaut.analysis.signals import signal_samples, signal_window
+from resonaut.analysis.signals import SignalSample, signal_samples, signal_window
 from resonaut.analysis.spectra import excesses_of, scan_of, selections_of, write_spectra
 from resonaut.analysis.summary import build_summary
+from resonaut.analysis.validation import current_validation, is_of, validation_stage
+from resonaut.errors import ConfigError
 from resonaut.files import atomic_path, write_json
-from resonaut.stats import ScanResult
+from resonaut.stats import LimitResult, ScanResult
 
-__all__ = ("describe_search", "run_search")
+__all__ = ("describe_search", "run_search", "unblind_search")
 
 logger = logging.getLogger(__name__)
 
@@ -110,9 +127,18 @@ def describe_search(config: SearchConfig, base: Path) -> str:
         f"fits      {(len(config.selection.cuts) * len(config.methods) + 1) * len(windows)} with {', '.join(functions)}",
         f"limits    {len(limit_cuts(config))} cuts, one mass per window",
         *_described_signals(config, base),
+        *_described_checks(config),
         f"workers   {config.workers}",
     ]
     return "\n".join(lines)
+
+
+def _described_checks(config: SearchConfig) -> list[str]:
+    lines = ["blind     observed data of signal regions are hidden until `resonaut unblind`"] if config.blind else []
+    if config.validation:
+        number = config.validation.pseudo_experiments
+        lines.append(f"checks    before signal regions are looked at, with {number} pseudo-experiments")
+    return lines
 
 
 def _described_signals(config: SearchConfig, base: Path) -> list[str]:
@@ -156,23 +182,117 @@ def run_search(config: SearchConfig, base: Path, out: Path) -> Path:
         return _run(config, base.absolute(), run, started)
 
 
+def unblind_search(config: SearchConfig, out: Path, *, reason: str, force: bool = False) -> Path:
+    """Record that the signal regions of a blinded run are looked at, and conclude the run with them.
+
+    Parameters
+    ----------
+    config
+        Of the run, from its own `config.yaml`.
+    out
+        Run directory of a finished, blinded run.
+    reason
+        Why, in the words of who looks.
+    force
+        Look although the validation is red, or without one; without `force` one that is missing is made now.
+
+    Returns
+    -------
+    Path
+        The report.
+
+    Raises
+    ------
+    ConfigError
+        If the run is not blind, the reason is empty, or the validation is red.
+    """
+    if not config.blind:
+        msg = f"{out} is not a blinded run: its config has no `blind: true`"
+        raise ConfigError(msg)
+    require_reason(reason)
+    started = time.perf_counter()
+    run, base = RunDirectory(out.absolute()), out.absolute()
+    with run.lock():
+        events = event_stage(config, base, run)
+        validation = current_validation(config, base, run, events.key)
+        if validation is None and not force:
+            simulation = simulation_stage(config, base, run)
+            validation = validation_stage(config, base, run, events, simulation, signal_samples(config, base, run))
+        verdict = validation["verdict"] if validation else None
+        require_verdict(verdict, force=force)
+        own = config_hash(config, base, events.key)
+        forced = verdict not in ("green", "amber")
+        record_unblinding(run.path, reason=reason, own_hash=own, validation=validation, forced=forced)
+        return _run(config, base, run, started)
+
+
 def _run(config: SearchConfig, base: Path, run: RunDirectory, started: float) -> Path:
     run.clear_results()
     _write_config(config, base, run)
     events = event_stage(config, base, run)
     simulation = simulation_stage(config, base, run)
     samples = signal_samples(config, base, run)
+    state = blind_state(config, base, run.path, events.key)
+    validation = current_validation(config, base, run, events.key)
+    if config.validation and not is_of(validation, config.validation):
+        validation = validation_stage(config, base, run, events, simulation, samples)
     jobs = score_jobs(config, run, events.table, events.key, simulation)
     score_stage(jobs, workers=config.workers)
+    results = _results(config.model_copy(update={"blind": state.hidden}), run, jobs, events, samples)
+    interpretation_stage(results.config, run, jobs, results.scan)
+    work = _Work(events, simulation, jobs, results.limit_jobs, results.signals, started)
+    summary = build_summary(
+        config,
+        events=events.summary,
+        simulation=simulation.summary if simulation else None,
+        scan=results.scan,
+        direct=results.direct,
+        limits=results.limits,
+        signals=results.signal_rows,
+        timings=work.timings(),
+        warnings=[*work.warnings(config, results.scan), *state.warnings],
+        blind=state.hidden,
+        unblinding=state.record,
+        validation=validation,
+    )
+    write_json(run.summary, summary)
+    return write_report(run.path)
+
+
+@dataclass(frozen=True)
+class _Results:
+    """What a run concludes, as it may be shown; `config` says whether it is blind now."""
+
+    config: SearchConfig
+    scan: ScanResult
+    direct: list[DirectEntry]
+    limit_jobs: list[LimitJob]
+    limits: list[LimitResult]
+    signals: SignalStage
+    signal_rows: list[dict[str, Any]]
+
+
+def _results(
+    config: SearchConfig, run: RunDirectory, jobs: list[ScoreJob], events: EventStage, samples: list[SignalSample]
+) -> _Results:
+    """Fits, p-values, limits and their files; of a blinded run, without what was observed."""
     selections = selections_of(config, jobs, events.table)
     scan = scan_of(config, selections)
     pairs = excesses_of(config, selections)
-    write_spectra(run.results, pairs, scan)
     direct = direct_stage(config, jobs, events.table, pairs)
+    if config.blind:
+        selections = blind_selections(config, pairs)
+        scan, pairs, direct = blind_scan(scan), blind_pairs(config, pairs), blind_direct(direct)
+        write_blinded(run.results, pairs, scan)
+    else:
+        write_spectra(run.results, pairs, scan)
     write_direct(run.results, direct)
-    limits_todo = limit_jobs(config, run, selections)
-    limits = limit_stage(limits_todo, workers=config.workers)
+    todo = limit_jobs(config, run, selections)
+    limits = limit_stage(todo, workers=config.workers)
     signals = signal_stage(config, run, samples, jobs, events.table, selections)
+    rows = signals.to_dicts(config.fb_inverse)
+    if config.blind:
+        limits, rows = blind_limits(limits), blind_signals(rows)
     draw_all(
         config,
         run.plots,
@@ -180,33 +300,16 @@ def _run(config: SearchConfig, base: Path, run: RunDirectory, started: float) ->
         table=events.table,
         pairs=pairs,
         scan=scan,
-        limit_jobs=limits_todo,
+        limit_jobs=todo,
         limits=limits,
-        signals=signals.results,
+        signals=() if config.blind else signals.results,
     )
-    work = _Work(events, simulation, jobs, limits_todo, signals, started)
-    summary = build_summary(
-        config,
-        events=events.summary,
-        simulation=simulation.summary if simulation else None,
-        scan=scan,
-        direct=direct,
-        limits=limits,
-        signals=signals.to_dicts(config.fb_inverse),
-        timings=work.timings(),
-        warnings=work.warnings(config, scan),
-    )
-    write_json(run.summary, summary)
-    return write_report(run.path)
+    write_submission(config, run.results, pairs, scan, limits)
+    return _Results(config, scan, direct, todo, limits, signals, rows)
 
 
 def _write_config(config: SearchConfig, base: Path, run: RunDirectory) -> None:
     """Keep the config, defaults filled in and files by their whole names, so that it runs from anywhere."""
-    content = config.model_dump(mode="json")
-    content["input"]["files"] = [str(path) for path in config.resolved_files(base)]
-    content["input"]["simulation"] = [str(path) for path in config.resolved_simulation(base)]
-    for signal, written in zip(config.signals, content["signals"], strict=True):
-        written["files"] = [str(path) for path in config.resolved_signal(signal, base)]
-        written["corrections"] = absolute_corrections(signal.corrections, base)
+    content = config.described(base)
     with atomic_path(run.config) as temporary:
         temporary.write_text(yaml.safe_dump(content, sort_keys=False))

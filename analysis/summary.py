@@ -17,6 +17,7 @@ from resonaut.stats import LimitResult, ScanEntry, ScanResult
 __all__ = ("SCHEMA", "build_summary", "trials_corrected", "versions")
 
 SCHEMA = "resonaut.summary/1"
+VALIDATION_KEYS = ("verdict", "diagnosis", "counts", "config_hash")
 _PACKAGES = (
     "resonaut", "awkward", "coffea", "hist", "iminuit", "numba", "numpy", "pyhf", "scikit-learn", "scipy",
     "torch", "uproot",
@@ -77,9 +78,15 @@ def build_summary(
     warnings: Iterable[str] = (),
     simulation: Mapping[str, Any] | None = None,
     signals: Sequence[Mapping[str, Any]] = (),
+    blind: bool = False,
+    unblinding: Mapping[str, Any] | None = None,
+    validation: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Everything that a reader of a run may want as numbers; NaN becomes null."""
-    best = scan.best
+    """Everything that a reader of a run may want as numbers; NaN becomes null.
+
+    `blind` tells that the results come without what was observed; `unblinding` is the record that opened them.
+    """
+    best = None if blind else scan.best
     luminosity = config.fb_inverse
     content = {
         "schema": SCHEMA,
@@ -87,6 +94,9 @@ def build_summary(
         "variable": config.variable,
         "versions": versions(),
         "seed": config.seed,
+        "blind": blind,
+        "unblinding": None if unblinding is None else dict(unblinding),
+        "validation": None if validation is None else {key: validation[key] for key in VALIDATION_KEYS},
         "events": dict(events),
         "simulation": None if simulation is None else dict(simulation),
         "windows": [_entry(e) for e in scan.entries],

@@ -16,7 +16,26 @@ from resonaut.analysis.commands.plot import plot
 from resonaut.analysis.commands.scan import scan
 from resonaut.analysis.commands.score import score
 from resonaut.analysis.commands.toys import toys
+from resonaut.analysis.commands.unblind import unblind
+from resonaut.analysis.commands.validate import validate
 
 __all__ = ("COMMANDS",)
 
-COMMANDS = (features, benchmark, bottleneck, fit, scan, bumphunt, toys, limit, inject, plot, fetch, generate, score, export)
+COMMANDS = (
+    features,
+    benchmark,
+    bottleneck,
+    fit,
+    scan,
+    bumphunt,
+    toys,
+    limit,
+    inject,
+    validate,
+    unblind,
+    plot,
+    fetch,
+    generate,
+    score,
+    export,
+)

@@ -60,6 +60,12 @@ def _required(config: SearchConfig) -> None:
     if config.limits is None:
         msg = "a campaign sets limits: leave `limits: null` out"
         raise ConfigError(msg)
+    if config.blind:
+        msg = (
+            "a campaign shows the observed limits and excesses of the data, and this config has `blind: true`: inject into "
+            "simulation or pseudo-data (input.files) with `blind: false`"
+        )
+        raise ConfigError(msg)
 
 
 def describe_campaign(config: SearchConfig) -> str:

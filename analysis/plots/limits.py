@@ -90,7 +90,8 @@ def _band(axes: Any, limits: Sequence[LimitResult]) -> None:
     mass = np.array([r.mass for r in limits])
     observed = np.array([r.observed for r in limits], dtype=float)
     low2, low1, median, high1, high2 = np.array([r.expected for r in limits], dtype=float).T
-    axes.plot(mass, observed, "o-", color="black", markersize=4, label="Observed", zorder=5)
+    if np.isfinite(observed).any():  # not in a blinded search
+        axes.plot(mass, observed, "o-", color="black", markersize=4, label="Observed", zorder=5)
     axes.plot(mass, median, "--", color="black", label="Expected (median)", zorder=4)
     axes.fill_between(mass, low1, high1, color=ONE_SIGMA, label=r"Expected $\pm 1\sigma$", zorder=2, linewidth=0)
     axes.fill_between(mass, low2, high2, color=TWO_SIGMA, label=r"Expected $\pm 2\sigma$", zorder=1, linewidth=0)

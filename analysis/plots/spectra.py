@@ -42,11 +42,18 @@ def _draw_spectrum(axes: Any, excess: ExcessResult, colour: str, label: str) -> 
         )  # fmt: skip
 
 
+def _significance(excess: ExcessResult) -> str:
+    """In the legend; a fit without an observation is that of a blinded search."""
+    if np.isfinite(excess.local_significance):
+        return f"{excess.local_significance:+.1f}$\\sigma$"
+    return "blinded" if excess.fit.ok and np.isnan(excess.observed) else "no fit"
+
+
 def _draw_pulls(axes: Any, excess: ExcessResult, colour: str) -> None:
     fit = excess.fit
     edges, counts, expected = np.asarray(fit.edges), np.asarray(fit.counts), np.asarray(fit.expected)
     spread = np.sqrt(np.maximum(expected, 1e-9) + np.where(fit.mask, 0.0, np.asarray(fit.expected_error) ** 2))
-    axes.stairs((counts - expected) / spread, edges, fill=True, color=colour, alpha=0.6)
+    axes.stairs(np.nan_to_num((counts - expected) / spread), edges, fill=True, color=colour, alpha=0.6)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_ylim(-4.5, 4.5)
     axes.set_yticks([-3, 0, 3])
@@ -83,13 +90,13 @@ def draw_spectra(
         main = rows[0]
         for cut, colour, row in zip(cuts, COLOURS, rows[1:], strict=False):
             excess = excesses[cut]
-            z = f"{excess.local_significance:+.1f}$\\sigma$" if np.isfinite(excess.local_significance) else "no fit"
+            z = _significance(excess)
             _draw_spectrum(main, excess, colour, f"{cut_name(cut)}: {z}")
             _draw_pulls(row, excess, colour)
             row.text(0.975, 0.74, cut_name(cut), transform=row.transAxes, ha="right", fontsize=10, color=colour)
         for row in rows:
             row.axvspan(window.low, window.high, color="0.9", zorder=0)
-        top = max(float(np.max(e.fit.counts)) for e in excesses.values())
+        top = max(float(np.max(np.nan_to_num([e.fit.counts, e.fit.expected]))) for e in excesses.values())
         main.set_yscale("log")
         main.set_ylim(0.3, max(top, 1.0) * 60)
         main.set_ylabel("Events / bin")

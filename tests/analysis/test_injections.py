@@ -145,6 +145,7 @@ def test_figures_are_there(folder: Path) -> None:
         ({"injections": {"events": [0, 2500]}}, InputError, "at most half.*ask for at most 2000"),
         ({"injections": {"events": [0, 10], "signals": ["bum"]}}, ConfigError, "bump"),
         ({"signals": []}, ConfigError, "signals to inject"),
+        ({"blind": True}, ConfigError, "blind"),
         ({"injections": None}, ConfigError, "injections: {events"),
         ({"signals": [{"name": "bump", "files": ["signal.parquet"], "mass": 5100}]}, ConfigError, "no signal region"),
     ],

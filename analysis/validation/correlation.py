@@ -1,0 +1,200 @@
+"""Checks of what features and scores have to do with the mass, from the two sidebands: the signal region is not looked at."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import norm, rankdata
+
+from resonaut.analysis.plots.canvas import Drawn
+from resonaut.analysis.scoring import ScoreJob
+from resonaut.analysis.seeds import seed_for
+from resonaut.analysis.validation.checks import Check, bonferroni
+from resonaut.analysis.validation.figures import draw_bars
+from resonaut.analysis.validation.setting import Setting
+from resonaut.processors import read_table
+from resonaut.stats import Window
+
+__all__ = ("Separation", "feature_check", "joint_check", "score_check", "separation")
+
+Floats = npt.NDArray[np.float64]
+AUC_ALLOWED = 0.65  # between the sidebands, of a single column or of all features together
+AUC_TOLD = 0.55  # below, a dependence is real but too weak to matter
+_MOST = 20_000  # events that the classifier is trained on
+
+Result = tuple[Check, Drawn | None]
+
+
+class Separation(NamedTuple):
+    """How well a column tells two samples apart: the area under its ROC curve, and the p-value of none at all."""
+
+    auc: float
+    z: float
+
+    @property
+    def p(self) -> float:
+        """Two-sided."""
+        return 2 * float(norm.sf(abs(self.z)))
+
+    @property
+    def size(self) -> float:
+        """AUC above one half, whichever way."""
+        return max(self.auc, 1 - self.auc)
+
+
+def separation(first: Floats, second: Floats) -> Separation:
+    """Mann-Whitney test of two samples; ties count one half and enter the variance.
+
+    Examples
+    --------
+    >>> separation(np.arange(10.0), np.arange(10.0) + 10)
+    Separation(auc=1.0, z=3.7...)
+    """
+    n, m = len(first), len(second)
+    if not n or not m:
+        return Separation(0.5, 0.0)
+    ranks = rankdata(np.concatenate([first, second]))
+    auc = (ranks[n:].sum() - m * (m + 1) / 2) / (n * m)
+    _, ties = np.unique(ranks, return_counts=True)
+    total = n + m
+    variance = (total + 1 - np.sum(ties**3.0 - ties) / (total * (total - 1))) / (12 * n * m)
+    return Separation(float(auc), float((auc - 0.5) / np.sqrt(variance)) if variance > 0 else 0.0)
+
+
+def _windows(job: ScoreJob, setting: Setting) -> list[Window]:
+    return [job.window] if job.window else setting.windows
+
+
+def _columns(job: ScoreJob) -> dict[str, Floats]:
+    table = read_table(job.table, columns=[*job.features, job.variable])
+    return {name: np.asarray(table[name], dtype=np.float64) for name in table.fields}
+
+
+def _verdict(setting: Setting, p: float, size: float) -> str:
+    return setting.alarm.verdict(p, effect=size, told=AUC_TOLD, allowed=AUC_ALLOWED)
+
+
+def feature_check(setting: Setting) -> Result:
+    """Does any feature depend on the mass?"""
+    found: dict[tuple[str, Window], Separation] = {}
+    for job in setting.jobs:
+        columns = _columns(job)
+        for window in _windows(job, setting):
+            lower, upper = (
+                window.in_lower_sideband(columns[job.variable]),
+                window.in_upper_sideband(columns[job.variable]),
+            )
+            for name in job.features:
+                values, known = columns[name], np.isfinite(columns[name])
+                found[name, window] = separation(values[lower & known], values[upper & known])
+    title = "features against the mass: lower against upper sideband"
+    if not found:
+        return Check("feature_correlation", title, None, None, "amber", "not made: no method has features"), None
+    (name, window), one = max(found.items(), key=lambda item: item[1].size)
+    p = bonferroni(one.p, len(found))
+    verdict = _verdict(setting, p, one.size)
+    text = f"no feature tells the sidebands apart by more than AUC = {one.size:.3f} ({name})"
+    if verdict != "green":
+        names = sorted(
+            {
+                n
+                for (n, _), s in found.items()
+                if s.size >= AUC_TOLD and bonferroni(s.p, len(found)) < setting.alarm.amber
+            }
+        )
+        text = (
+            f"{', '.join(names)} depends on the mass: {name} tells the sidebands of {window} apart with AUC = {one.size:.2f}; a selection that learns "
+            "from it learns the mass. Leave it out, divide it by the mass, or decorrelate the score (ddt)"
+        )
+    best = {n: max(s.size for (k, _), s in found.items() if k == n) for n, _ in found}
+    drawn = draw_bars(
+        list(best), [size - 0.5 for size in best.values()], title=setting.config.name,
+        x_label="AUC between the sidebands, above 1/2", line=AUC_ALLOWED - 0.5,
+    )  # fmt: skip
+    details = {"tests": len(found), "features": best}
+    return Check("feature_correlation", title, one.size, AUC_ALLOWED, verdict, text, p, details=details), drawn
+
+
+def _joint(columns: dict[str, Floats], job: ScoreJob, window: Window, seed: int) -> Separation:
+    """Out-of-fold separation of the sidebands by trees on all features: two halves, each scored by the other's trees."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    mass = columns[job.variable]
+    x = np.stack([columns[name] for name in job.features], axis=1)
+    rows = np.flatnonzero(window.in_sidebands(mass) & np.isfinite(x).all(axis=1))
+    generator = np.random.default_rng(seed)
+    rows = generator.permutation(rows)[:_MOST]
+    upper = window.in_upper_sideband(mass[rows])
+    half = np.arange(len(rows)) % 2
+    parts = []
+    for side in (0, 1):
+        learn, test = half != side, half == side
+        if len(set(upper[learn].tolist())) < 2 or len(set(upper[test].tolist())) < 2:
+            return Separation(0.5, 0.0)
+        trees = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=15, random_state=seed)
+        trees.fit(x[rows[learn]], upper[learn])
+        score = trees.decision_function(x[rows[test]])
+        parts.append(separation(score[~upper[test]], score[upper[test]]))
+    # the halves learn from each other, so that their separations are not independent: the larger of the two is tested
+    return Separation(float(np.mean([part.auc for part in parts])), max(part.z for part in parts))
+
+
+def joint_check(setting: Setting) -> Result:
+    """Do all features of a method together tell the mass?"""
+    found = {}
+    for features, job in {job.features: job for job in setting.jobs}.items():
+        columns = _columns(job)
+        for window in setting.windows:
+            seed = seed_for(setting.config.seed, "sidebands apart", *features, window.low)
+            found[job.method.title, window] = _joint(columns, job, window, seed)
+    title = "all features together against the mass: a classifier of the sidebands"
+    if not found:
+        return Check("joint_correlation", title, None, None, "amber", "not made: no method has features"), None
+    (method, window), one = max(found.items(), key=lambda item: item[1].auc)
+    p = bonferroni(float(norm.sf(one.z)), 2 * len(found))  # out of fold, only an AUC above one half is a separation
+    verdict = _verdict(setting, p, one.auc)
+    text = f"a classifier of all features tells the sidebands apart with AUC = {one.auc:.3f} at most"
+    if verdict != "green":
+        text = (
+            f"the features of {method} together tell the sidebands of {window} apart with AUC = {one.auc:.2f}: they hold the mass, and a selection "
+            "can learn it from them"
+        )
+    return Check(
+        "joint_correlation", title, one.auc, AUC_ALLOWED, verdict, text, p, details={"tests": len(found)}
+    ), None
+
+
+def score_check(setting: Setting) -> Result:
+    """Does the score depend on the mass outside of the signal region?"""
+    found = {}
+    for each in setting.selected:
+        lower, upper = each.window.in_lower_sideband(each.mass), each.window.in_upper_sideband(each.mass)
+        found[each.method, each.window] = separation(
+            _in_fold(each.scores, each.fold)[lower], _in_fold(each.scores, each.fold)[upper]
+        )
+    title = "scores against the mass: lower against upper sideband"
+    if not found:
+        return Check("score_correlation", title, None, None, "amber", "not made: no method has scores"), None
+    (method, window), one = max(found.items(), key=lambda item: item[1].size)
+    p = bonferroni(one.p, len(found))
+    verdict = _verdict(setting, p, one.size)
+    text = f"no score tells the sidebands apart by more than AUC = {one.size:.3f}"
+    if verdict != "green":
+        text = (
+            f"the score of {method} in {window} depends on the mass (AUC = {one.size:.2f} between the sidebands): its cuts are tighter at one end of the "
+            "spectrum, which the fit has to absorb"
+        )
+    return Check(
+        "score_correlation", title, one.size, AUC_ALLOWED, verdict, text, p, details={"tests": len(found)}
+    ), None
+
+
+def _in_fold(scores: Floats, fold: npt.NDArray[np.int64]) -> Floats:
+    """Scores as ranks inside of their fold, as scores of different folds are not comparable."""
+    found = np.empty_like(scores)
+    for number in np.unique(fold):
+        own = fold == number
+        found[own] = rankdata(scores[own]) / own.sum()
+    return found
