@@ -10,7 +10,7 @@ SIGNAL ?= 1
 PYTEST_ARGS ?=
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check lint tree types layers packages unit doctest wheel bench clean help
+.PHONY: demo test check lint tree types layers packages unit doctest wheel docs bench clean help
 
 help:
 	@sed -n '2,3s/^#   //p' $(MAKEFILE_LIST)
@@ -65,6 +65,11 @@ wheel: $(INSTALLED)
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
 	$(BIN)/python -m pip install --quiet --no-deps --target build/wheel/site build/wheel/*.whl
 	cd build/wheel && PYTHONPATH=site $(CURDIR)/$(BIN)/python -c "import resonaut.analysis.cli, resonaut; assert 'site' in resonaut.__file__, resonaut.__file__; from resonaut.analysis.demo import demo_config; config, base = demo_config(signal=True); print(len(config.resolved_files(base)), 'demo files in the wheel'); from importlib.resources import files; files('resonaut.analysis.reporting').joinpath('templates', 'page.html.j2').read_text()"
+
+# The site of the documentation, in build/site: it needs no network to be read. A page that points nowhere is an error.
+docs: tree
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --constraint constraints.txt --no-build-isolation --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 bench: $(INSTALLED)
 	for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done

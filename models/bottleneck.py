@@ -34,7 +34,7 @@ class BottleneckStudy:
     trainings
         Trainings of each size, each with its own events and initial weights.
     fvu_mean, fvu_std
-        [hidden][latent] mean and standard deviation over trainings of the fraction of variance unexplained, eq. C.3, on events
+        ``[hidden][latent]`` mean and standard deviation over trainings of the fraction of variance unexplained, eq. C.3, on events
         that no training saw.
     significance
         Standard errors by which a drop must exceed 1/n to be chosen.
