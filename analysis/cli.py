@@ -85,6 +85,10 @@ def _tell(report: Path) -> None:
             f"{best['observed']:.0f} events, expected {best['expected']:.1f} +- {best['expected_error']:.1f}, "
             f"local significance {best['local_significance']:.2f}"
         )
+    if excess := summary.get("excess"):
+        from resonaut.analysis.black_boxes import excess_text
+
+        click.echo(excess_text(excess))
     for warning in summary["warnings"]:
         click.secho(f"note: {warning}", fg="yellow")
     click.echo(f"report:  {report}\nnumbers: {report.with_name('summary.json')}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from resonaut.analysis.black_boxes import excess_stage
 from resonaut.analysis.blinding import (
     blind_direct,
     blind_limits,
@@ -249,6 +250,7 @@ def _run(config: SearchConfig, base: Path, run: RunDirectory, started: float) ->
         direct=results.direct,
         limits=results.limits,
         signals=results.signal_rows,
+        excess=results.excess,
         timings=work.timings(),
         warnings=[*work.warnings(config, results.scan), *state.warnings],
         blind=state.hidden,
@@ -270,6 +272,7 @@ class _Results:
     limits: list[LimitResult]
     signals: SignalStage
     signal_rows: list[dict[str, Any]]
+    excess: dict[str, Any] | None
 
 
 def _results(
@@ -291,6 +294,7 @@ def _results(
     limits = limit_stage(todo, workers=config.workers)
     signals = signal_stage(config, run, samples, jobs, events.table, selections)
     rows = signals.to_dicts(config.fb_inverse)
+    excess = excess_stage(config, run, jobs, events.table, pairs, rows)
     if config.blind:
         limits, rows = blind_limits(limits), blind_signals(rows)
     draw_all(
@@ -305,7 +309,7 @@ def _results(
         signals=() if config.blind else signals.results,
     )
     write_submission(config, run.results, pairs, scan, limits)
-    return _Results(config, scan, direct, todo, limits, signals, rows)
+    return _Results(config, scan, direct, todo, limits, signals, rows, excess)
 
 
 def _write_config(config: SearchConfig, base: Path, run: RunDirectory) -> None:

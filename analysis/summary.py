@@ -81,6 +81,7 @@ def build_summary(
     blind: bool = False,
     unblinding: Mapping[str, Any] | None = None,
     validation: Mapping[str, Any] | None = None,
+    excess: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything that a reader of a run may want as numbers; NaN becomes null.
 
@@ -103,6 +104,7 @@ def build_summary(
         "best": _entry(best) if best else None,
         "trials": len(scan.entries),
         "best_trials_corrected_p": trials_corrected(best.local_p, len(scan.entries)) if best else None,
+        "excess": None if excess is None else dict(excess),
         "direct": [entry.to_dict() for entry in direct],
         "limits": [_limit(r, luminosity) for r in limits],
         "signals": [dict(signal) for signal in signals],

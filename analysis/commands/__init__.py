@@ -15,6 +15,7 @@ from resonaut.analysis.commands.limit import limit
 from resonaut.analysis.commands.plot import plot
 from resonaut.analysis.commands.scan import scan
 from resonaut.analysis.commands.score import score
+from resonaut.analysis.commands.searches import searches
 from resonaut.analysis.commands.toys import toys
 from resonaut.analysis.commands.unblind import unblind
 from resonaut.analysis.commands.validate import validate
@@ -30,6 +31,7 @@ COMMANDS = (
     bumphunt,
     toys,
     limit,
+    searches,
     inject,
     validate,
     unblind,

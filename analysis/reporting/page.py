@@ -78,6 +78,7 @@ def _context(run: RunDirectory) -> dict[str, Any]:
         "best": best,
         "blind": bool(summary.get("blind", summary["config"].get("blind", False))),
         "unblinding": summary.get("unblinding"),
+        "excess": summary.get("excess"),
         "variable": Markup(html_symbol(variable)),
         "interval": interval_text,
         "place": _place,
