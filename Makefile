@@ -68,7 +68,6 @@ wheel: $(INSTALLED)
 
 # The site of the documentation, in build/site: it needs no network to be read. A page that points nowhere is an error.
 docs: tree
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --constraint constraints.txt --no-build-isolation --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 bench: $(INSTALLED)

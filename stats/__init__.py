@@ -1,43 +1,32 @@
 """Background fits, p-values, scans and limits, on histograms alone.
 
-Windows
-    `Window`, `sliding_windows`, `log_edges`
-Spectra
-    `make_spectrum`, `as_counts`, `read_spectrum`, `write_root`, `write_csv`
-Exchange of results
-    `write_result`, `read_result` (JSON); `write_hepdata`, `read_hepdata` -> `HepDataTable`, `HepDataColumn`, `hepdata_tables`,
-    `covariance_table`
-Background functions
-    `background_function`, `available_functions`, `register_function`, `BackgroundFunction`, `NonLinearFunction`, `Polynomial`,
-    `DIJET_FAMILY`,
-    F-test: `choose_function` -> `FunctionChoice`, `f_test`, `f_test_toys` -> `FTestToys`; spurious signal:
-    `choose_by_spurious_signal` -> `SpuriousRanking`, `spurious_signal` -> `SpuriousSignal`; injected signals:
-    `signal_injection` -> `SignalInjection`; the function as a nuisance: `profile_envelope` -> `Envelope`,
-    `envelope_toys` -> `EnvelopeToys`
-Fits
-    `fit_background` -> `FitResult`; many spectra at once: `Design`, `fit_batch` -> `BatchFit`
-    Windows that slide over the spectrum: `sliding_fit` -> `SlidingFit`, `sliding_toys` -> `SlidingToys`,
-    `compare_with_one_fit` -> `SlidingComparison`, `sliding_scan` -> `SlidingScan`, `sliding_bump_hunter`
-Goodness of fit
-    `toy_study` -> `ToyStudy`, `draw_toys`; `pearson_chi2`, `cms_chi2`, `neyman_chi2`, `deviance`, `deviance_chi2` -> `ChiSquare`; `kolmogorov_smirnov`,
-    `poisson_significance`, `poisson_interval`, `toy_goodness`
-Excesses
-    `local_p_value` -> `ExcessResult`; many spectra: `local_p_values`; `on_off_p_value`;
-    `scan`, `scan_windows` -> `ScanResult`; `global_p_value`, `global_p_of_toys`
-    `bump_hunter` -> `BumpHunterResult`, `bump_power` -> `BumpPower`
-    Masses and widths: `significance_scan` -> `SignificanceScan`; trials: `toy_significances`, `gross_vitells`, `asimov_trials`
-    -> `TrialsResult`, `upcrossings`, `euler_characteristic`; several spectra: `combine_folds` -> `CombinedExcess`,
-    `combine_p_values`
-Signal shapes
-    `GaussianShape`, `CrystalBallShape`, `BreitWignerShape`, `TemplateShape`, all of them a `Shape`; `fit_shape` -> `ShapeFit`;
-    other masses: `MorphedShapes`, `InterpolatedShapes`, `leave_one_out` -> `LeaveOneOut`
-Limits
-    `upper_limit`, `limit_scan`, `combined_limit` -> `LimitResult`; `mass_limit` -> `MassLimit`; `toy_upper_limit`, `toy_cls`,
-    `asymptotic_cls`, `background_under`; signals: `Signal`, `shape_variations`, `gaussian_template`; `Channel`
-    Four regions: `abcd_estimate` -> `AbcdEstimate`, `abcd_limit`, `abcd_workspace`
-pyhf
-    `build_workspace`, `combined_workspace`, `write_workspace`, `MODIFIER_SETTINGS`; any workspace: `read_workspace`, `pyhf_cls`,
-    `pyhf_p0`, `pyhf_limit`, `pyhf_toy_cls`
+- windows: `Window`, `sliding_windows`, `log_edges`;
+- spectra: `make_spectrum`, `as_counts`, `read_spectrum`, `write_root`, `write_csv`;
+- exchange of results: `write_result`, `read_result` (JSON); `write_hepdata`, `read_hepdata` -> `HepDataTable`,
+  `HepDataColumn`, `hepdata_tables`, `covariance_table`;
+- background functions: `background_function`, `available_functions`, `register_function`, `BackgroundFunction`,
+  `NonLinearFunction`, `Polynomial`, `DIJET_FAMILY`; F-test: `choose_function` -> `FunctionChoice`, `f_test`, `f_test_toys`
+  -> `FTestToys`; spurious signal: `choose_by_spurious_signal` -> `SpuriousRanking`, `spurious_signal` -> `SpuriousSignal`;
+  injected signals: `signal_injection` -> `SignalInjection`; the function as a nuisance: `profile_envelope` -> `Envelope`,
+  `envelope_toys` -> `EnvelopeToys`;
+- fits: `fit_background` -> `FitResult`; many spectra at once: `Design`, `fit_batch` -> `BatchFit`;
+- windows that slide over the spectrum: `sliding_fit` -> `SlidingFit`, `sliding_toys` -> `SlidingToys`,
+  `compare_with_one_fit` -> `SlidingComparison`, `sliding_scan` -> `SlidingScan`, `sliding_bump_hunter`;
+- goodness of fit: `toy_study` -> `ToyStudy`, `draw_toys`; `pearson_chi2`, `cms_chi2`, `neyman_chi2`, `deviance`,
+  `deviance_chi2` -> `ChiSquare`; `kolmogorov_smirnov`, `poisson_significance`, `poisson_interval`, `toy_goodness`;
+- excesses: `local_p_value` -> `ExcessResult`; many spectra: `local_p_values`; `on_off_p_value`; `scan`, `scan_windows` ->
+  `ScanResult`; `global_p_value`, `global_p_of_toys`;
+  `bump_hunter` -> `BumpHunterResult`, `bump_power` -> `BumpPower`;
+- masses and widths: `significance_scan` -> `SignificanceScan`; trials: `toy_significances`, `gross_vitells`, `asimov_trials`
+  -> `TrialsResult`, `upcrossings`, `euler_characteristic`; several spectra: `combine_folds` -> `CombinedExcess`,
+  `combine_p_values`;
+- signal shapes: `GaussianShape`, `CrystalBallShape`, `BreitWignerShape`, `TemplateShape`, all of them a `Shape`; `fit_shape`
+  -> `ShapeFit`; other masses: `MorphedShapes`, `InterpolatedShapes`, `leave_one_out` -> `LeaveOneOut`;
+- limits: `upper_limit`, `limit_scan`, `combined_limit` -> `LimitResult`; `mass_limit` -> `MassLimit`; `self_consistent_limit` ->
+  `SelfConsistentLimit`; `toy_upper_limit`, `toy_cls`, `asymptotic_cls`, `background_under`; signals: `Signal`, `shape_variations`, `gaussian_template`; `Channel`;
+- four regions: `abcd_estimate` -> `AbcdEstimate`, `abcd_limit`, `abcd_workspace`;
+- pyhf: `build_workspace`, `combined_workspace`, `write_workspace`, `MODIFIER_SETTINGS`; any workspace: `read_workspace`,
+  `pyhf_cls`, `pyhf_p0`, `pyhf_limit`, `pyhf_toy_cls`.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,12 +12,8 @@ PAGES = sorted((Path(__file__).parents[2] / "docs" / "models").glob("*.md"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
-def test_the_examples_of_a_method_run(page: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
-    assert blocks
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, page.name, "exec"), names)  # noqa: S102  # our own pages
+def test_the_examples_of_a_method_run(page: Path, run_page: Any) -> None:
+    run_page(page)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])

@@ -14,15 +14,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "corrections.md"
 
 
 def test_page_runs_as_written(
-    reference_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    reference_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, run_page: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copyfile(reference_data / "root" / "nano_tt_v12.root", "nano.root")
-    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 5
-    names: dict[str, Any] = {"__name__": "page"}
-    for number, block in enumerate(blocks):
-        exec(compile(block, f"{PAGE.name}, block {number}", "exec"), names)  # noqa: S102 (our own page)
+    names = run_page(PAGE)
     printed = capsys.readouterr().out
     assert "('pileup', 'jes', 'jer', 'tagging')" in printed
     nominal, up, down = (float(x) for x in re.findall(r"largest mass ([\d.]+)", printed))

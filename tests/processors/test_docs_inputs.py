@@ -30,7 +30,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_page_runs_as_written(
-    reference_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    reference_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, run_page: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name, stored in SAMPLES.items():
@@ -44,10 +44,8 @@ def test_the_page_runs_as_written(
     with uproot.recreate("ntuple.root") as file:
         file.mktree("nominal", {k: "var * float64" if v.ndim > 1 else "float64" for k, v in columns.items()})
         file["nominal"].extend(columns)
-    names: dict[str, Any] = {"__name__": "guide"}
     try:
-        for number, block in enumerate(blocks("python")):
-            exec(compile(block, f"{GUIDE.name}, block {number}", "exec"), names)  # noqa: S102 (our own guide)
+        names = run_page(GUIDE)
     finally:
         SOURCES.pop("my-ntuple", None)
     printed = capsys.readouterr().out

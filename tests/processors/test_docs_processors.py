@@ -31,19 +31,15 @@ def save_scorer(folder: Path) -> None:
 
 
 def test_guide_runs_as_written(
-    reference_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, toys: Any
+    reference_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, toys: Any, run_page: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
     toys.write_particle_frame(tmp_path / "events.h5", toys.make_particles(1, 60))
     shutil.copyfile(reference_data / "root" / "pfnano.root", "pfnano.root")
     shutil.copyfile(reference_data / "root" / "nano_tt_v12.root", "nano.root")
     save_scorer(tmp_path / "scorer")
-    blocks = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(), flags=re.DOTALL | re.MULTILINE)
-    assert len(blocks) >= 8
-    names: dict[str, Any] = {"__name__": "guide"}
     try:
-        for number, block in enumerate(blocks):
-            exec(compile(block, f"{GUIDE.name}, block {number}", "exec"), names)  # noqa: S102 (our own guide)
+        names = run_page(GUIDE)
     finally:
         SOURCES.pop("numpy-particles", None)
     printed = capsys.readouterr().out

@@ -27,7 +27,7 @@ def pseudo_data() -> Sample:
 
 
 def test_page_runs_as_written(
-    reference_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    reference_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, run_page: Any
 ) -> None:
     pytest.importorskip("onnxruntime")
     monkeypatch.chdir(tmp_path)
@@ -35,11 +35,7 @@ def test_page_runs_as_written(
     trees = make_scorer("cwola-trees", features=FEATURES, members=2)
     trees.fit(pseudo_data(), Window(3300.0, 3700.0, 2700.0, 4300.0)).save("scorer")
     make_scorer("isolation-forest", features=FEATURES, trees=20).fit(pseudo_data(), None).save("forest")
-    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 6
-    names: dict[str, Any] = {"__name__": "page"}
-    for number, block in enumerate(blocks):
-        exec(compile(block, f"{PAGE.name}, block {number}", "exec"), names)  # noqa: S102 (our own page)
+    names = run_page(PAGE)
     assert "200 {'cwola_trees': 167}" in capsys.readouterr().out
     assert names["joined"].score.notna().all()  # two jets: a score
     assert 10 <= len(names["joined"]) <= 23

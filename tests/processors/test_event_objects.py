@@ -474,16 +474,16 @@ def test_lists_of_objects_have_no_such_fields(tmp_path: Path) -> None:
 
 
 def test_guide_runs_as_written(
-    reference_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    reference_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    run_page: Any,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copyfile(reference_data / "root" / "nano_tt_v15.root", "nano.root")
     shutil.copyfile(reference_data / "darkmachines" / "channel2b" / "background_test.csv.gz", "background.csv.gz")
-    blocks = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(), flags=re.DOTALL | re.MULTILINE)
-    assert len(blocks) >= 5
-    names: dict[str, Any] = {"__name__": "guide"}
-    for number, block in enumerate(blocks):
-        exec(compile(block, f"{GUIDE.name}, block {number}", "exec"), names)  # noqa: S102 (our own guide)
+    run_page(GUIDE)
     printed = capsys.readouterr().out
     said = re.findall(r"^print\(.*?# (.*)$", GUIDE.read_text(), flags=re.MULTILINE)
     assert len(said) == 3

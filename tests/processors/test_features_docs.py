@@ -22,15 +22,11 @@ def blocks(language: str) -> list[str]:
 
 
 def test_every_python_block_runs(
-    reference_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    reference_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, run_page: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copyfile(reference_data / "root" / "nano_tt_v12.root", "nano.root")
-    names: dict[str, Any] = {"__name__": "guide"}
-    code = blocks("python")
-    assert len(code) >= 4
-    for number, block in enumerate(code):
-        exec(compile(block, f"{GUIDE.name}, block {number}", "exec"), names)  # noqa: S102 (our own guide)
+    names = run_page(GUIDE)
     assert "'opposite charge'" in capsys.readouterr().out
     table = names["table"]
     assert 0 < len(table["m_mumu"]) < 200

@@ -18,13 +18,9 @@ def blocks_of(kind: str) -> list[str]:
     return re.findall(rf"^```{kind}\n(.*?)^```", GUIDE.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
-def test_guide_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_guide_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, run_page: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {"__name__": "guide"}
-    blocks = blocks_of("python")
-    assert len(blocks) >= 5
-    for number, block in enumerate(blocks):
-        exec(compile(block, f"{GUIDE.name}, block {number}", "exec", dont_inherit=True), names)  # noqa: S102 (our own guide)
+    names = run_page(GUIDE)
     assert "40 of" in capsys.readouterr().out
     assert names["signal"].ledger.accepted == 20
     assert names["origin"]["process"]["prongs_x"] == 3

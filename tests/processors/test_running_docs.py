@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,9 @@ GUIDE = Path(__file__).parents[2] / "docs" / "running.md"
 
 
 @pytest.mark.slow
-def test_guide_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, toys: Any) -> None:
+def test_guide_runs_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, toys: Any, run_page: Any
+) -> None:
     pytest.importorskip("dask_jobqueue")
     monkeypatch.chdir(tmp_path)
     ids = {"run": np.full(40, 300_000, np.uint32), "luminosityBlock": np.full(40, 7, np.uint32)}
@@ -24,11 +25,7 @@ def test_guide_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         write_particle_tree(f"{name}.root", toys.make_particles(i, 40), **ids, event=numbers)
     skim = {name: values[30:] for name, values in ids.items()}
     write_particle_tree("skim.root", toys.make_particles(0, 40)[30:], **skim, event=np.arange(30, 40, dtype=np.uint64))
-    blocks = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(), flags=re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 7
-    names: dict[str, Any] = {"__name__": "guide"}
-    for number, block in enumerate(blocks):
-        exec(compile(block, f"{GUIDE.name}, block {number}", "exec"), names)  # noqa: S102 (our own guide)
+    run_page(GUIDE)
     printed = capsys.readouterr().out
     assert "120 of 120 events read" in printed
     assert (

@@ -15,17 +15,13 @@ GUIDE = Path(__file__).parents[2] / "docs" / "substructure.md"
 
 
 def test_guide_runs_as_written(
-    reference_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, toys: Any
+    reference_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, toys: Any, run_page: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
     toys.write_particle_frame(tmp_path / "events.h5", toys.make_particles(1, 60))
     shutil.copyfile(reference_data / "root" / "pfnano.root", "pfnano.root")
     shutil.copyfile(reference_data / "root" / "nano_tt_v12.root", "nano.root")
-    blocks = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(), flags=re.DOTALL | re.MULTILINE)
-    assert len(blocks) >= 6
-    names: dict[str, Any] = {"__name__": "guide"}
-    for number, block in enumerate(blocks):
-        exec(compile(block, f"{GUIDE.name}, block {number}", "exec"), names)  # noqa: S102 (our own guide)
+    names = run_page(GUIDE)
     printed = capsys.readouterr().out
     assert "(60, 3)" in printed
     assert "unknown observable 'tua21': did you mean 'tau21' or" in printed
