@@ -13,7 +13,6 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
-from resonaut import __version__
 from resonaut.analysis.config import ExecutorConfig, SearchConfig
 from resonaut.analysis.rundir import RunDirectory
 from resonaut.errors import InputError
@@ -22,6 +21,7 @@ from resonaut.processors import (
     DijetFeatures,
     FeatureBuilder,
     TableProcessor,
+    config_hash,
     read_table,
     run_processor,
     source,
@@ -296,8 +296,8 @@ def _table_unit(files: Sequence[Path], config: SearchConfig, run: RunDirectory, 
     given, processor = config.input, config.input.processor()
     named = named_files(files)
     content = [(Path(f.path).name, f.dataset, f.tree, f.metadata, f.source, content_digest(f.path)) for f in named]
-    made = (processor.config, config.variable, given.columns)
-    key = digest(content, *made, given.on_bad_file, given.duplicates, __version__)
+    made = (config_hash(processor), config.variable, given.columns)
+    key = digest(content, *made, given.on_bad_file, given.duplicates)
     unit = run.unit(name, key)
     cache = run.path / f"cache-{name}"
 

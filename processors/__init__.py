@@ -46,6 +46,7 @@ from resonaut.processors.generation.frames import read_generation
 from resonaut.processors.generation.processes import PROCESSES, QCD, WZ, Process, TTbar, ZPrimeXY
 from resonaut.processors.generation.pythia import Generator
 from resonaut.processors.generation.sample import GeneratedSample, GenerationLedger, generate
+from resonaut.processors.identity import config_hash
 from resonaut.processors.jets.images import jet_images
 from resonaut.processors.jets.lund import LundPlane, lund_plane
 from resonaut.processors.jets.names import parse_observable
@@ -60,7 +61,6 @@ from resonaut.processors.running.clusters import OPTIONS as EXECUTOR_OPTIONS
 from resonaut.processors.running.clusters import batch_cluster
 from resonaut.processors.running.executors import EXECUTORS
 from resonaut.processors.running.footprint import parse_bytes
-from resonaut.processors.running.identity import config_hash
 from resonaut.processors.running.ledger import Ledger, RunResult
 from resonaut.processors.running.plan import make_plan
 from resonaut.processors.running.run import run_processor

@@ -24,7 +24,7 @@ from resonaut.errors import ConfigError, IncompleteError, InputError, ModelError
 from resonaut.files import digest
 from resonaut.processors.features.dijet import DijetFeatures
 from resonaut.processors.friend_files import FORMATS, read_friend_provenance, write_friend
-from resonaut.processors.running.identity import config_hash, processor_config
+from resonaut.processors.identity import config_hash, processor_config
 from resonaut.processors.running.plan import InputFile, make_plan
 from resonaut.processors.running.run import run_processor
 from resonaut.processors.selection import Column, Columns, SavedScorer, columns_of, mass_of

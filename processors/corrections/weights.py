@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import awkward as ak
-import cloudpickle
 import numpy as np
 import numpy.typing as npt
 
 from resonaut.errors import ConfigError, InputError
-from resonaut.files import digest
-from resonaut.processors.code import code_digest
 from resonaut.processors.corrections.fields import event_values
 from resonaut.processors.corrections.library import DIRECTIONS, LibraryCorrection
+from resonaut.processors.identity import code_digest, state_digest
 
 __all__ = ("Value", "WeightCorrection", "normalisation")
 
@@ -115,10 +112,8 @@ def _numbers(array: Any) -> Floats:
 def _plain(value: Value) -> Any:
     if not callable(value):
         return value
-    # an object that can be called holds its numbers in itself, a function in what it encloses
-    state = "" if inspect.isfunction(value) else digest(cloudpickle.dumps(value).hex())
     name = getattr(value, "__qualname__", type(value).__qualname__)
-    return {"function": name, "code": code_digest(value), "state": state}
+    return {"function": name, "code": code_digest(value), "state": state_digest(value)}
 
 
 def normalisation(

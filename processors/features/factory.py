@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut.errors import ConfigError, unknown_name
-from resonaut.processors.code import code_digest
 from resonaut.processors.corrections.chain import Corrections
 from resonaut.processors.features.builder import EventFeatures, FeatureBuilder
 from resonaut.processors.features.cuts import make_cuts
@@ -18,6 +17,7 @@ from resonaut.processors.features.dijet import DijetFeatures
 from resonaut.processors.features.event_variables import EventVariables
 from resonaut.processors.features.processor import DijetProcessor, TableProcessor
 from resonaut.processors.features.resonance import ResonanceFeatures
+from resonaut.processors.identity import code_digest
 
 __all__ = ("RESONANCES", "WithEventFeatures", "make_features", "make_processor")
 

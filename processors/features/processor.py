@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from coffea.processor import ProcessorABC, column_accumulator
 
-from resonaut.processors.code import code_digest
 from resonaut.processors.corrections.chain import Corrections
 from resonaut.processors.features.builder import EventFeatures, FeatureBuilder
 from resonaut.processors.features.cuts import AllCuts, Cuts, DijetCuts
 from resonaut.processors.features.dijet import DijetFeatures
 from resonaut.processors.features.flow import EventFlow, event_columns, event_weights
 from resonaut.processors.features.varied import VariedEvents
+from resonaut.processors.identity import code_digest
 
 __all__ = ("DijetProcessor", "TableProcessor")
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from resonaut.errors import ConfigError, InputError, unknown_name
 from resonaut.files import digest
+from resonaut.processors.identity import source_code
 from resonaut.processors.running.faults import with_retries
 from resonaut.processors.running.fingerprint import Stamp, content_digest, stamp
-from resonaut.processors.running.identity import source_code
 from resonaut.processors.sources.registry import recognise, source
 
 __all__ = ("DUPLICATES", "Chunk", "InputFile", "Plan", "cut", "find_files", "make_plan")

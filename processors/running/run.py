@@ -23,10 +23,10 @@ import cloudpickle
 from resonaut import __version__
 from resonaut.errors import ConfigError, IncompleteError
 from resonaut.files import write_json
+from resonaut.processors.identity import config_hash, processor_config
 from resonaut.processors.running.duplicates import without_duplicates
 from resonaut.processors.running.executors import Choice, Engine, open_engine
 from resonaut.processors.running.footprint import chunk_sizes, parse_bytes
-from resonaut.processors.running.identity import config_hash, processor_config
 from resonaut.processors.running.ledger import Ledger, RunResult
 from resonaut.processors.running.merge import Merger, join_tables
 from resonaut.processors.running.metrics import summarise

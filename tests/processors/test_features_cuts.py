@@ -31,10 +31,10 @@ from resonaut.processors import (
     make_processor,
     run_processor,
 )
-from resonaut.processors.code import code_digest
 from resonaut.processors.events.schema import events_from_columns
 from resonaut.processors.features.cuts import AllCuts, ColumnCuts, Range
 from resonaut.processors.features.labels import html_symbol, symbol
+from resonaut.processors.identity import code_digest
 from resonaut.processors.running.work import _unpack
 
 

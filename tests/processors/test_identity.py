@@ -18,12 +18,12 @@ from resonaut.processors import (
     DijetFeatures,
     DijetProcessor,
     config_hash,
+    identity,
     read_friend,
     run_processor,
     write_friends,
     write_particle_tree,
 )
-from resonaut.processors.running import identity
 
 MODULE = """
 from coffea.processor import ProcessorABC

@@ -25,7 +25,7 @@ import cloudpickle
 from resonaut import __version__
 from resonaut.files import digest
 
-__all__ = ("config_hash", "own_code", "processor_config", "source_code")
+__all__ = ("code_digest", "config_hash", "own_code", "processor_config", "source_code", "state_digest")
 
 ROOMS = ("resonaut.processors", "resonaut.models")
 """Our own code that results depend on."""
@@ -36,7 +36,7 @@ def processor_config(processor: Any) -> dict[str, Any]:
     named = processor if inspect.isfunction(processor) else type(processor)
     config = getattr(processor, "config", None)
     if config is None:
-        config = {"state": _Parts().state_of(processor)}
+        config = {"state": state_digest(processor)}
     return {"name": f"{named.__module__}.{named.__qualname__}", "config": config}
 
 
@@ -47,6 +47,28 @@ def config_hash(processor: Any) -> str:
     and of the modules that those import, as far as they are not installed packages.
     """
     return digest(processor_config(processor), source_code(processor), __version__, own_code())
+
+
+def code_digest(*things: Any) -> str:
+    """Hash of the code of objects, classes and functions, as far as it is the user's, and of what functions enclose.
+
+    What an object holds is its configuration and not part of the hash; functions have none, and theirs is.
+
+    Examples
+    --------
+    >>> def times(factor):
+    ...     return lambda x: factor * x
+    >>> code_digest(times(2.0)) == code_digest(times(2.0)), code_digest(times(2.0)) == code_digest(times(3.0))
+    (True, False)
+    """
+    parts = _Parts()
+    states = [parts.state_of(each if _is_function(each) else type(each)) for each in things]
+    return digest(states, [source_code(each) for each in things])
+
+
+def state_digest(thing: Any) -> str:
+    """Hash of all that an object, or a function, holds: equal in every process."""
+    return _Parts().state_of(thing)
 
 
 @functools.cache
@@ -79,6 +101,10 @@ def source_code(thing: Any) -> dict[str, str]:
         found[name] = _source(module)
         todo += [of for value in vars(module).values() if (of := _module_of(value)) is not None]
     return found
+
+
+def _is_function(thing: Any) -> bool:
+    return inspect.isroutine(thing) or isinstance(thing, (functools.partial, type))
 
 
 def _module_of(value: Any) -> str | None:
