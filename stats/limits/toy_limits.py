@@ -34,6 +34,7 @@ TOLERANCE = 1e-7  # in 2 ln L, for a toy: a third of the steps of a fit to the l
 POINTS = 10  # strengths at which toys are thrown
 NEAR = 8.0  # factor of CLs around alpha within which points say where it is crossed
 EXTENSIONS = 4
+NEGLIGIBLE = 1e-3  # fraction of toys without a fit: far less than the statistical error of a band
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,9 +132,10 @@ class ToyTests:
         return Tails(*(np.append(five, one) for five, one in zip(band, (p, q, p / q), strict=True)))
 
     def warn(self) -> None:
-        """Tell how many toys were left out, if any."""
+        """Tell how many toys were left out; a warning where they are enough to move a limit."""
         if self.failed:
-            logger.warning("%d of %d toys were left out: their fits did not converge", self.failed, self.thrown)
+            level = logging.WARNING if self.failed > NEGLIGIBLE * self.thrown else logging.INFO
+            logger.log(level, "%d of %d toys were left out: their fits did not converge", self.failed, self.thrown)
 
 
 @dataclass(frozen=True)
