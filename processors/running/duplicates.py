@@ -26,7 +26,6 @@ from resonaut.processors.running.executors import Engine
 from resonaut.processors.running.faults import with_retries
 from resonaut.processors.running.plan import Chunk, InputFile, Plan, cut
 from resonaut.processors.running.work import Work, read_events
-from resonaut.processors.sources.registry import source
 
 __all__ = ("without_duplicates",)
 
@@ -75,7 +74,7 @@ class _Numbers:
         file = chunk.file
         if not len(chunk):
             return {}
-        reader = source(file.source)
+        reader = file.open_source()
         if not set(IDS) <= set(reader.read(file.path, chunk.start, chunk.start + 1, tree=file.tree).fields):
             return {}  # looked at in one event: other sources read all of what they are asked for
         events = read_events(chunk)

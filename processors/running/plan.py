@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 import os
+import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
+
+import cloudpickle
 
 from resonaut.errors import ConfigError, InputError, unknown_name
 from resonaut.files import digest
 from resonaut.processors.identity import source_code
 from resonaut.processors.running.faults import with_retries
 from resonaut.processors.running.fingerprint import Stamp, content_digest, stamp
-from resonaut.processors.sources.registry import recognise, source
+from resonaut.processors.sources.registry import Source, recognise, source
 
 __all__ = ("DUPLICATES", "Chunk", "InputFile", "Plan", "cut", "find_files", "make_plan")
 
@@ -25,9 +30,27 @@ DUPLICATES = ("error", "drop", "keep")
 """What is done about events that are there twice."""
 
 
+def _pickled(found: Source) -> bytes:
+    """A source of the user's for workers; nothing where it cannot travel, or where they have it by its name."""
+    if type(found).__module__.partition(".")[0] == "resonaut":
+        return b""
+    with contextlib.suppress(TypeError, AttributeError, pickle.PicklingError):
+        return bytes(cloudpickle.dumps(found))
+    return b""
+
+
+@functools.lru_cache(maxsize=16)
+def _unpickled(own: bytes) -> Source:
+    found: Source = cloudpickle.loads(own)
+    return found
+
+
 @dataclass(frozen=True)
 class InputFile:
-    """A file of a dataset as it was found: its source, content digest and number of events; `reader` is the code of a source that is not ours."""
+    """A file of a dataset as it was found: its source, content digest and number of events.
+
+    Of a source that is not ours, `reader` has the code, and `own` the source itself, which workers do not know by its name.
+    """
 
     dataset: str
     path: str
@@ -38,6 +61,11 @@ class InputFile:
     metadata: dict[str, Any] = field(default_factory=dict, compare=False)
     stamp: Stamp | None = field(default=None, compare=False, repr=False)
     reader: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    own: bytes = field(default=b"", compare=False, repr=False)
+
+    def open_source(self) -> Source:
+        """The source that reads this file, in any process."""
+        return _unpickled(self.own) if self.own else source(self.source)
 
     def to_dict(self) -> dict[str, Any]:
         """For provenance: what identifies the input."""
@@ -164,8 +192,10 @@ class _Finder:
             content = content_digest(
                 path
             )  # before the events are counted: they are those of this content or of a later one
-            events = source(name).n_events(path, tree)
-            return InputFile(dataset, path, tree, name, content, events, metadata, state, source_code(source(name)))
+            found = source(name)
+            events = found.n_events(path, tree)
+            code, own = source_code(found), _pickled(found)
+            return InputFile(dataset, path, tree, name, content, events, metadata, state, code, own)
 
         try:
             found, again = with_retries(look, retries=self.retries, pause=self.pause, what=path)

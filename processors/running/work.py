@@ -20,7 +20,6 @@ from resonaut.processors.running.faults import chain, is_transient, with_retries
 from resonaut.processors.running.fingerprint import unchanged
 from resonaut.processors.running.metrics import Meter
 from resonaut.processors.running.plan import Chunk
-from resonaut.processors.sources.registry import source
 
 __all__ = ("BadChunk", "ChangedFile", "Outcome", "Work", "read_events", "result_path", "skipped_events")
 
@@ -110,7 +109,7 @@ def read_events(chunk: Chunk) -> Any:
     }
     require_unchanged(chunk)
     try:
-        events = source(file.source).read(file.path, chunk.start, chunk.stop, tree=file.tree, metadata=metadata)
+        events = file.open_source().read(file.path, chunk.start, chunk.stop, tree=file.tree, metadata=metadata)
     except (InputError, OSError) as error:
         require_unchanged(chunk)  # a file that is being written looks corrupt
         raise BadChunk(str(error)) from error

@@ -27,6 +27,7 @@ from resonaut.processors import (
     write_particle_tree,
 )
 from resonaut.processors.running.clusters import taskvine_executor
+from resonaut.processors.sources.registry import SOURCES
 from resonaut.stats import Window
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -298,3 +299,40 @@ def test_a_scorer_is_read_once_per_worker(
     assert sorted(loads) == sorted(result.output["workers"])  # each worker that worked, once
     events = source("particles-root").read(path, 0, 60)
     np.testing.assert_array_equal(result.table("a")["score"], processor.anomaly.score(events).scores)
+
+
+class RowsOfText:
+    """A layout of the user's: a line of text for each event, the pt of its only particle."""
+
+    name = "rows-of-text"
+
+    def recognises(self, path: str) -> bool:
+        return path.endswith(".rows")
+
+    def n_events(self, path: str, tree: str | None = None) -> int:
+        del tree
+        return len(Path(path).read_text().splitlines())
+
+    def read(self, path: str, start: int, stop: int, *, tree: str | None = None, metadata: Any = None) -> Any:
+        from resonaut.processors.events.schema import events_from_columns
+
+        del tree
+        pt = ak.from_regular(np.array(Path(path).read_text().splitlines()[start:stop], dtype=np.float64)[:, np.newaxis])
+        columns = {"nPFCand": np.ones(stop - start, np.int64), "PFCand_pt": pt}
+        columns |= {f"PFCand_{name}": 0.0 * pt for name in ("eta", "phi", "mass")}
+        return events_from_columns(columns, stop - start, path, start, metadata)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("named", [True, False])
+def test_workers_know_a_source_of_the_users(
+    named: bool, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which was registered here alone."""
+    monkeypatch.setitem(SOURCES, "rows-of-text", RowsOfText())
+    (tmp_path / "a.rows").write_text("\n".join(map(str, range(30))))
+    files = {"files": [str(tmp_path / "a.rows")], **({"source": "rows-of-text"} if named else {})}
+    scheduler = request.getfixturevalue("cluster").scheduler_address
+    result = run_processor({"a": files}, Sums(), executor="dask", scheduler=scheduler, chunksize=10)
+    assert result.complete
+    np.testing.assert_array_equal(np.sort(result.table()["mjj"]), np.arange(30.0))
