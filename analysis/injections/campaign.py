@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -115,10 +116,17 @@ def run_campaign(config: SearchConfig, base: Path, out: Path) -> Path:
         base = base.absolute()
         data, simulation = event_stage(config, base, run), simulation_stage(config, base, run)
         signals = injected_signals(config, signal_samples(config, base, run))
-        require_enough(config, [sample for sample, _ in signals])
+        samples = [sample for sample, _ in signals]
+        warnings = [
+            *data.warnings,
+            *(w for sample in samples for w in sample.warnings),
+            *require_enough(config, samples),
+        ]
         jobs = injection_jobs(config, run, data, simulation, signals)
+        (run.path / "campaign.json").unlink(missing_ok=True)  # what an earlier config led to is no result of this one
+        shutil.rmtree(run.path / "campaign", ignore_errors=True)
         _work_off(jobs, config.workers)
-        content = _summary(config, jobs)
+        content = _summary(config, jobs, warnings)
         write_json(run.path / "campaign.json", finite_or_none(content))
         draw_campaign(content, run.path / "campaign")
     return run.path / "campaign.json"
@@ -134,7 +142,7 @@ def _work_off(jobs: Sequence[InjectionJob], workers: int) -> None:
             advance(1)
 
 
-def _summary(config: SearchConfig, jobs: Sequence[InjectionJob]) -> dict[str, Any]:
+def _summary(config: SearchConfig, jobs: Sequence[InjectionJob], warnings: Sequence[str]) -> dict[str, Any]:
     results = [(job, read_json(job.folder / "result.json")) for job in jobs]
     skipped = {
         f"{job.sample.config.name}, {job.method.title}: {found['skipped']}"
@@ -150,7 +158,7 @@ def _summary(config: SearchConfig, jobs: Sequence[InjectionJob]) -> dict[str, An
         "trainings": sum(_trainings(job.method, config) for job in jobs),
         "cpu_seconds": sum(job.unit.seconds for job in jobs),
         "signals": curves_of(results),
-        "warnings": sorted(skipped),
+        "warnings": [*warnings, *sorted(skipped)],
         "versions": versions(),
         "config": config.model_dump(mode="json"),
     }

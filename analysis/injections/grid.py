@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from resonaut.analysis.config import MethodConfig, SearchConfig
 from resonaut.analysis.events import EventStage
 from resonaut.analysis.rundir import RunDirectory, Unit
@@ -17,10 +19,10 @@ from resonaut.files import digest
 from resonaut.processors import read_table
 from resonaut.stats import Window
 
-__all__ = ("InjectionJob", "injected_signals", "injection_jobs", "require_enough")
+__all__ = ("MOST", "InjectionJob", "injected_signals", "injection_jobs", "require_enough")
 
 MOST = 0.5
-"""Part of a simulated signal that may be injected; the rest tells the efficiency."""
+"""Part of a simulated signal that may be looked at for events to inject; the rest tells the efficiency."""
 
 
 @dataclass(frozen=True)
@@ -84,20 +86,43 @@ def injected_signals(config: SearchConfig, samples: Sequence[SignalSample]) -> l
     return found
 
 
-def require_enough(config: SearchConfig, samples: Sequence[SignalSample]) -> None:
-    """InputError if a signal has too few simulated events for the largest strength."""
+def require_enough(config: SearchConfig, samples: Sequence[SignalSample]) -> list[str]:
+    """What a reader has to know about weights of the signals.
+
+    Raises
+    ------
+    InputError
+        If a signal has too few simulated events for the largest strength.
+    ConfigError
+        If more of it is there than was generated.
+    """
     assert config.injections is not None
+    largest, warnings = config.injections.events[-1], []
     for sample in samples:
-        there = len(read_table(sample.table, columns=["weight"]))
-        produced = sample.generated / max(there, 1)  # produced events that one of the table stands for
-        most = MOST * there * produced
-        if config.injections.events[-1] > most:
+        name = sample.config.name
+        weight = np.asarray(read_table(sample.table, columns=["weight"])["weight"], dtype=np.float64)
+        positive, total = weight[weight > 0], float(weight.sum())
+        if total > sample.generated * (1 + 1e-9):
             msg = (
-                f"injections.events asks for {config.injections.events[-1]:g} events of {sample.config.name}; its files stand for "
-                f"{there * produced:.0f}, of which at most half are injected (the others tell the efficiency): "
-                f"ask for at most {most:.0f}, or give more files"
+                f"signal {name}: the weights of its events sum to {total:g} and `generated` is {sample.generated:g}: it is the "
+                "sum of weights of all generated events, before any cut"
+            )
+            raise ConfigError(msg)
+        # events are taken in proportion to their weights, each once: the largest weight sets how many there are
+        drawn = MOST * positive.sum() / positive.max() if positive.size and total > 0 else 0.0
+        most = drawn * sample.generated / total if total > 0 else 0.0
+        if largest > most:
+            msg = (
+                f"injections.events asks for {largest:g} events of {name}; half of its files, whose other half tells the "
+                f"efficiency, gives {drawn:.0f} unweighted events: ask for at most {most:.0f} that are produced, or give more files"
             )
             raise InputError(msg)
+        if negative := -float(weight[weight < 0].sum()):
+            warnings.append(
+                f"signal {name}: {negative / positive.sum():.1%} of its weight is negative; such events are not injected, while "
+                "efficiencies have them: compare with a sample without negative weights"
+            )
+    return warnings
 
 
 def injection_jobs(
@@ -124,8 +149,9 @@ def injection_jobs(
                         mode="json", include={"methods", "seed", "scan", "selection", "fit", "limits"}
                     )
                     simulated = simulation.key if simulation and method.uses_simulation else ""
-                    key = digest(described, data.key, simulated, sample.key, sample.generated, window.to_dict(), events)
-                    point = "reference" if events is None else f"{events:g}"
+                    signal = (sample.key, sample.generated, sample.config.mass, sample.config.uncertainties)
+                    key = digest(described, data.key, simulated, *signal, window.to_dict(), events)
+                    point = "reference" if events is None else f"{events:.15g}"
                     folder = run.path / "injections" / name / method.title / window_name(window) / point / str(repeat)
                     made = (own, data, simulation, sample, window, events, repeat, folder, key)
                     jobs.append(InjectionJob(*made))

@@ -16,58 +16,63 @@ from resonaut.analysis.limits import limit_cuts
 from resonaut.analysis.rundir import RunDirectory
 from resonaut.analysis.scoring import ScoreJob, load_scores, possible_cuts, score_jobs, score_stage
 from resonaut.analysis.seeds import seed_for
-from resonaut.analysis.signal_limits import signal_of
+from resonaut.analysis.signal_limits import FEW, signal_of
 from resonaut.analysis.spectra import INCLUSIVE, fit_options
 from resonaut.analysis.systematics import SignalSpectra, fold_shares
 from resonaut.errors import InputError, ResonautError
 from resonaut.files import write_json
 from resonaut.models import CrossFit, Sample
 from resonaut.models.cuts import fold_thresholds
-from resonaut.processors import read_all_variations, read_table, table_columns, variation, write_table
+from resonaut.processors import read_table, table_columns, write_table
 from resonaut.processors.variations import NOMINAL
 from resonaut.stats import ScanInput, Window, limit_scan, local_p_value, log_edges, make_spectrum
 
 __all__ = ("run_unit",)
 
 Arrays = dict[str, npt.NDArray[Any]]
+Floats = npt.NDArray[np.float64]
 
 
-def _injected(job: InjectionJob, table: Arrays, generator: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """Rows of the signal's table that go into the data: drawn by their weights, each at most once.
+def _injected(
+    job: InjectionJob, weight: Floats, generator: np.random.Generator
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows of the signal's table that go into the data, and those that no one looked at.
+
+    The rows are gone through in random order and taken with a chance in proportion to their weights, each at most once, until
+    there are enough. So both parts follow the weights: what is not looked at was not chosen by them.
 
     Of `events` that are produced the file holds the part that its cuts left, so that the number of those injected has a
     Poisson law in the data but is set to its mean here: the campaign asks what a search finds with so many.
     """
-    weight = np.asarray(table["weight"], dtype=np.float64)
-    positive = np.maximum(weight, 0.0)
-    share = weight.sum() / job.sample.generated  # part of the produced events that the table holds
-    wanted = MOST * len(weight) if job.events is None else job.events * share
-    rows = np.zeros(len(weight), dtype=bool)
-    if number := round(wanted):
-        if number > np.count_nonzero(positive):
-            msg = (
-                f"{job.sample.config.name}: {number} events are to be injected, {np.count_nonzero(positive)} are there"
-            )
+    order = generator.permutation(len(weight))
+    taken = generator.random(len(weight)) * weight.max() < weight[order]
+    if job.events is None:
+        looked = int(MOST * len(weight))
+    else:
+        wanted = round(job.events * weight.sum() / job.sample.generated)
+        looked = int(np.searchsorted(np.cumsum(taken), wanted)) + 1 if wanted else 0
+        if looked >= len(weight):
+            msg = f"{job.sample.config.name}: {wanted} events are to be injected, which leaves none for the efficiency: give more files"
             raise InputError(msg)
-        rows[generator.choice(len(weight), number, replace=False, p=positive / positive.sum())] = True
-    return rows
+    return np.sort(order[:looked][taken[:looked]]), np.sort(order[looked:])
 
 
 def _mix(job: InjectionJob, path: Path) -> tuple[int, Arrays]:
     """Write the table of the data with the signal in it; the number of the data's events, and the rest of the signal."""
-    whole = read_all_variations(job.sample.table)
-    nominal = {name: np.asarray(values) for name, values in variation({n: whole[n] for n in whole.fields}).items()}
-    inside = _injected(job, nominal, np.random.default_rng(seed_for(job.config.seed, "which signal events")))
+    signal = read_table(job.sample.table)
+    nominal = {name: np.asarray(signal[name]) for name in signal.fields}
+    weight = nominal["weight"].astype(np.float64)
+    inside, rest = _injected(job, weight, np.random.default_rng(seed_for(job.config.seed, "which signal events")))
     columns = [name for name in table_columns(job.data.table) if name in nominal and name != "label"]
     data = read_table(job.data.table, columns=columns)
     mixed: Arrays = {}
     for name in columns:
         values = np.asarray(data[name])
-        more = np.ones(inside.sum()) if name == "weight" else nominal[name][inside]
+        more = np.ones(len(inside)) if name == "weight" else nominal[name][inside]
         mixed[name] = np.concatenate([values, more.astype(values.dtype)])
-    mixed["label"] = np.repeat(np.array([0, 1], dtype=np.int8), [len(data), inside.sum()])
+    mixed["label"] = np.repeat(np.array([0, 1], dtype=np.int8), [len(data), len(inside)])
     write_table(path, mixed)
-    return len(data), {name: values[~inside] for name, values in nominal.items()}
+    return len(data), {name: values[rest] for name, values in nominal.items()}
 
 
 @dataclass(frozen=True)
@@ -154,8 +159,11 @@ def _limit(job: InjectionJob, selection: ScanInput, spectra: SignalSpectra) -> d
     low, high = options.fit_range or (edges[0], edges[-1])
     fitted = (edges[:-1] >= low * (1 - 1e-9)) & (edges[1:] <= high * (1 + 1e-9))
     efficiency = float(spectra.nominal[fitted].sum())
-    if not efficiency > 0:
-        return {"status": "no signal event is selected", "observed": None, "expected": None}
+    # number of unweighted events with the same relative statistical error
+    effective = efficiency**2 / float(spectra.variance[fitted].sum()) if efficiency > 0 else 0.0
+    if effective < FEW:
+        why = f"failed: {effective:.1f} simulated events are left after the cut, too few for a template"
+        return {"status": why, "observed": None, "expected": None}
     template = signal_of(spectra, job.sample.config)
     mass = job.sample.config.mass
     (limit,) = limit_scan(selection.spectrum, [mass], lambda _mass, _edges: template, **options._asdict())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
 import pickle
@@ -39,12 +38,6 @@ def _pickled(found: Source) -> bytes:
     return b""
 
 
-@functools.lru_cache(maxsize=16)
-def _unpickled(own: bytes) -> Source:
-    found: Source = cloudpickle.loads(own)
-    return found
-
-
 @dataclass(frozen=True)
 class InputFile:
     """A file of a dataset as it was found: its source, content digest and number of events.
@@ -65,7 +58,8 @@ class InputFile:
 
     def open_source(self) -> Source:
         """The source that reads this file, in any process."""
-        return _unpickled(self.own) if self.own else source(self.source)
+        found: Source = cloudpickle.loads(self.own) if self.own else source(self.source)
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """For provenance: what identifies the input."""

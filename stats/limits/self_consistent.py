@@ -40,7 +40,8 @@ def self_consistent_limit(
     A classifier that is trained on the data selects a signal better the more of it there is, so that its efficiency, and with
     it the limit, depend on the strength that is tested. The limit on a strength s comes from the selection that the search
     learns when s is in the data; s is excluded if that limit is not above s. Between two strengths limit(s) - s is taken as
-    linear, which is exact for a limit that does not depend on s.
+    linear, which is exact for a limit that does not depend on s. It is too high for a limit that falls and flattens, and too low,
+    by less than the distance of the two, for one that stays high and collapses shortly before the second.
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy.stats import norm
 
 from resonaut.analysis.cli import main
 from resonaut.analysis.config import parse_config
@@ -23,6 +24,10 @@ from resonaut.processors import write_table
 from resonaut.stats import Signal, log_edges, upper_limit
 
 DATA, SIGNAL, FOUND = 20_000, 4_000, 0.75
+EDGES = log_edges(2800, 5200, 30)
+INSIDE = float(np.diff(norm.cdf((EDGES[[9, 13]] - 3500) / 80))[0])
+"""Part of the signal in the signal region, 3371-3661 GeV: 92 %."""
+BUMP: dict[str, Any] = {"name": "bump", "files": ["signal.parquet"], "mass": 3500}
 Array = np.ndarray[Any, Any]
 
 
@@ -62,7 +67,7 @@ def config_of(**changes: Any) -> dict[str, Any]:
         "scan": {"low": 2800, "high": 5200, "bins": 30, "step": 2, "only": [3500]},
         "methods": [{"name": "test-column"}],
         "selection": {"cuts": [0.1], "folds": 2}, "limits": {"cuts": [1.0, 0.1]},
-        "signals": [{"name": "bump", "files": ["signal.parquet"], "mass": 3500}],
+        "signals": [BUMP],
         "injections": {"events": [0, 100, 800], "seeds": 2},
     }  # fmt: skip
     return {**content, **changes}
@@ -96,7 +101,7 @@ def test_efficiencies_are_those_of_the_cut(selections: dict[float, dict[str, Any
 
 def test_injected_events_are_found_where_the_cut_keeps_them(selections: dict[float, dict[str, Any]]) -> None:
     assert selections[1.0]["signal"][0] == 0
-    assert selections[0.1]["signal"][2] == pytest.approx(800 * FOUND * 0.98, rel=0.06)  # 98 % lie in the signal region
+    assert selections[0.1]["signal"][2] == pytest.approx(800 * FOUND * INSIDE, rel=0.03)
     assert selections[0.1]["significance"][2] > 8 > abs(selections[0.1]["significance"][0])
 
 
@@ -108,13 +113,12 @@ def test_a_selection_that_learns_nothing_has_the_limit_of_a_fixed_cut(
     from resonaut.processors import read_table
 
     data, signal = (read_table(folder / f"{name}.parquet") for name in ("data", "signal"))
-    edges = log_edges(2800, 5200, 30)
     x = np.asarray(data["x"])
     kept = x >= np.quantile(x, 1 - cut)
     chosen = np.asarray(signal["x"]) >= (0.9 if cut < 1 else 0.0)
-    counts = np.histogram(np.asarray(data["mjj"])[kept], edges)[0]
-    template = np.histogram(np.asarray(signal["mjj"])[chosen], edges)[0] / SIGNAL
-    truth = upper_limit((counts, edges), Signal(template), mass=3500.0)
+    counts = np.histogram(np.asarray(data["mjj"])[kept], EDGES)[0]
+    template = np.histogram(np.asarray(signal["mjj"])[chosen], EDGES)[0] / SIGNAL
+    truth = upper_limit((counts, EDGES), Signal(template), mass=3500.0)
     found = selections[cut]["limit"]
     # the threshold moves with the injected events, by 4 % of the events at most, and half of the signal makes the template
     assert found["observed"] == pytest.approx(truth.observed / template.sum(), rel=0.10)
@@ -122,16 +126,56 @@ def test_a_selection_that_learns_nothing_has_the_limit_of_a_fixed_cut(
     assert found["status"][0] == "ok"
 
 
+def one_point(folder: Path, run: Path, events: float, **signal: Any) -> dict[float, dict[str, Any]]:
+    """Selections of a campaign with one unit."""
+    changes = {"injections": {"events": [events]}, "signals": [{**BUMP, **signal}]}
+    content = read_json(run_campaign(parse_config(config_of(**changes)), folder, run))
+    return {each["cut"]: each for each in content["signals"][0]["selections"]}
+
+
+def test_weighted_signals_are_injected_and_measured_by_their_weights(folder: Path, tmp_path: Path) -> None:
+    """Half of the events have the weight 4 and pass the cut: 80 % of the signal, in the data and in the efficiency."""
+    rng = np.random.default_rng(5)
+    heavy = np.arange(SIGNAL) % 2 == 0
+    signal = events(rng, rng.normal(3500, 80, SIGNAL), np.where(heavy, 0.99, 0.5))
+    write_table(folder / "weighted.parquet", {**signal, "weight": np.where(heavy, 4.0, 1.0)})
+    # a quarter of half of the light events and half of the heavy ones: 250 + 1,000 unweighted events
+    found = one_point(folder, tmp_path / "run", 1200, files=["weighted.parquet"])
+    assert found[0.1]["efficiency"][0] == pytest.approx(0.8, abs=0.02)
+    assert found[0.1]["signal"][0] == pytest.approx(1200 * 0.8 * INSIDE, rel=0.04)
+    with pytest.raises(InputError, match="1250 unweighted events: ask for at most 1250"):
+        one_point(folder, tmp_path / "run", 1300, files=["weighted.parquet"])
+
+
+def test_what_the_limit_depends_on_makes_units_anew(folder: Path, tmp_path: Path) -> None:
+    sure = one_point(folder, tmp_path / "run", 100)[0.1]["observed"][0]
+    unsure = one_point(folder, tmp_path / "run", 100, uncertainties={"model": 0.5})[0.1]["observed"][0]
+    assert unsure > 1.05 * sure
+
+
+def test_a_template_of_a_few_events_gives_no_limit(folder: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    signal = events(rng, rng.normal(3500, 80, SIGNAL), np.where(np.arange(SIGNAL) < 5, 0.99, 0.5))
+    write_table(folder / "hardly.parquet", signal)
+    found = one_point(folder, tmp_path / "run", 0, files=["hardly.parquet"])
+    assert found[0.1]["observed"] == [None]
+    assert "5.0 simulated events are left" in found[0.1]["status"][0]
+    assert found[1.0]["limit"]["status"][0] == "ok"
+
+
 def test_finished_units_are_kept(folder: Path) -> None:
     cards = sorted((folder / "run" / "injections").rglob("unit.json"))
     assert len(cards) == 6
     before = {card: card.stat().st_mtime_ns for card in cards}
     (cards[0].parent / "result.json").unlink()
+    stale = folder / "run" / "campaign" / "observed_renamed.png"
+    stale.touch()
     run_campaign(parse_config(config_of()), folder, folder / "run")
     changed = [card for card in cards if card.stat().st_mtime_ns != before[card]]
     assert changed == [cards[0]]
     left = {path.name for card in cards for path in card.parent.iterdir()}
     assert left == {"unit.json", "result.json"}  # no events, no scorers
+    assert not stale.exists()
 
 
 def test_figures_are_there(folder: Path) -> None:
@@ -142,12 +186,13 @@ def test_figures_are_there(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"injections": {"events": [0, 2500]}}, InputError, "at most half.*ask for at most 2000"),
+        ({"injections": {"events": [0, 2500]}}, InputError, "other half tells the efficiency.*ask for at most 2000"),
         ({"injections": {"events": [0, 10], "signals": ["bum"]}}, ConfigError, "bump"),
         ({"signals": []}, ConfigError, "signals to inject"),
+        ({"signals": [{**BUMP, "generated": 3_999}]}, ConfigError, "before any cut"),
         ({"blind": True}, ConfigError, "blind"),
         ({"injections": None}, ConfigError, "injections: {events"),
-        ({"signals": [{"name": "bump", "files": ["signal.parquet"], "mass": 5100}]}, ConfigError, "no signal region"),
+        ({"signals": [{**BUMP, "mass": 5100}]}, ConfigError, "no signal region"),
     ],
 )
 def test_what_cannot_be_done_is_told(

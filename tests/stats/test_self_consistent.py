@@ -31,6 +31,23 @@ def test_the_last_crossing_counts() -> None:
     assert 300 < found.value < 400
 
 
+def test_a_limit_that_collapses_between_two_strengths_is_known_to_their_distance() -> None:
+    """limit = 900 below 390, 50 from there on: the search excludes from 390 on, the grid says between 300 and 400."""
+    found = self_consistent_limit([0, 100, 200, 300, 400], [900, 900, 900, 900, 50])
+    assert 300 < found.value < 390
+
+
+def test_the_lines_of_a_band_stay_in_order() -> None:
+    """Limits that are lower at each strength have the lower crossing, however much they wander."""
+    rng = np.random.default_rng(1)
+    strengths = np.array([0.0, 100, 200, 300, 450, 700])
+    for _ in range(200):
+        middle = rng.uniform(50, 700, 6)
+        found = [self_consistent_limit(strengths, factor * middle) for factor in (0.5, 0.7, 1.0, 1.4, 2.0)]
+        values = [each.value if each.ok else np.inf for each in found]
+        assert values == sorted(values)
+
+
 def test_no_crossing_is_no_number() -> None:
     assert self_consistent_limit([0, 10], [100, 50]).status == "not excluded up to 10"
     assert self_consistent_limit([50, 100], [10, 10]).status == "excluded from 50 on"
