@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import norm
 
 from resonaut.files import write_json
 from resonaut.models import Sample, make_scorer, select
@@ -97,6 +98,21 @@ def summarise(toys: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     return rows
 
 
+def table(result: dict[str, Any]) -> list[str]:
+    """Rows of the table in docs/stats/learnt-cuts.md."""
+    lines = []
+    for learner in LEARNERS:
+        for row in result[learner]:
+            calculated = 1.0 if row["earlier"] else np.sqrt(1 + norm.pdf(norm.isf(row["cut"])) ** 2 / row["cut"])
+            expected = f"{calculated:.2f}" if learner == "linear" or row["earlier"] else ""
+            given = "earlier folds" if row["earlier"] else "all others"
+            lines.append(
+                f"| {learner} | {row['folds']} | {given} | {100 * row['cut']:g} % | {expected} | "
+                f"{row['width']:.3f} ± {row['width_error']:.3f} | {row['mean']:+.3f} ± {row['mean_error']:.3f} |"
+            )
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=20_000)
@@ -114,6 +130,7 @@ def main() -> None:
             for row in result[learner]:
                 print(learner, {k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
     write_json(options.out, result)
+    print("\n".join(table(result)))
 
 
 if __name__ == "__main__":
