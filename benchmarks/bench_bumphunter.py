@@ -15,15 +15,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import os
-import platform
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import machine
 
 from resonaut.files import write_json
 from resonaut.stats import (
@@ -39,21 +37,6 @@ from resonaut.stats import (
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "tests/stats/data/atlas_37ifb_mjj.csv"
 WIDEST = 46
-
-
-def machine() -> dict[str, object]:
-    """Cores and versions, nothing that names a machine."""
-    packages = {}
-    for name in ("numpy", "scipy", "numba", "pyBumpHunter", "resonaut"):
-        with contextlib.suppress(PackageNotFoundError):
-            packages[name] = version(name)
-    return {
-        "cores": os.cpu_count(),
-        "load_before": round(os.getloadavg()[0], 2),
-        "architecture": platform.machine(),
-        "python": platform.python_version(),
-        **packages,
-    }
 
 
 def shortest(actions: dict[str, Callable[[], Any]], toys: dict[str, int], repeats: int) -> dict[str, dict[str, Any]]:
@@ -169,7 +152,7 @@ def main() -> None:
         if other is not None:
             actions[f"pyBumpHunter, fixed, workers {threads}"] = other
     toys = {name: options.their_toys if name.startswith("py") else options.toys for name in actions}
-    before = machine()
+    before = machine("scipy", "numba", "pyBumpHunter")
     times = shortest(actions, toys, options.repeats)
     result: dict[str, Any] = {"machine": before, "spectrum": "ATLAS 37/fb, 92 bins, 3105 intervals", "times": times}
     if any(name.startswith("py") for name in times):

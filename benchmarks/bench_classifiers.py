@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import os
-import platform
 import resource
 import time
 from typing import Any
@@ -22,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from machine import machine
 
 from resonaut.files import write_json
 from resonaut.models import auc, efficiency_at
@@ -133,15 +132,8 @@ def main() -> None:
         for seed in range(seeds)
         for setting in SETTINGS
     ]
-    machine = {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
-        "threads": 1,
-        "torch": torch.__version__,
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
-    }
-    write_json(args.out, {"benchmark": "classifiers", "machine": machine, "stacks": stacks, "trainings": rows})
+    about = machine("torch", threads=1, device="cuda" if torch.cuda.is_available() else "cpu")
+    write_json(args.out, {"benchmark": "classifiers", "machine": about, "stacks": stacks, "trainings": rows})
 
 
 if __name__ == "__main__":

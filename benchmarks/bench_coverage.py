@@ -9,12 +9,10 @@ background function is fitted again in every pseudo-experiment. A limit covers w
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from machine import machine
 
 from resonaut.errors import ResonautError
 from resonaut.files import write_json
@@ -105,11 +103,7 @@ def main() -> None:
             table.append(point)
             print(point)
     content = {
-        "machine": {
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("numpy", "scipy", "resonaut")},
-        },
+        "machine": machine("scipy"),
         "function": FUNCTION,
         "limits": limits,
         "coverage": table,

@@ -12,16 +12,14 @@ paper's repository). Writes benchmarks/results/dimuon.json and the figures of do
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from machine import machine
 from PIL import Image
 
 from resonaut.analysis.config import SearchConfig, load_config
@@ -41,13 +39,6 @@ RESONANCES = {  # name: (mass, half width of the window), GeV
     r"$\rho,\omega$": (0.78, 0.05), r"$\phi$": (1.02, 0.03), r"$J/\psi$": (3.097, 0.1), r"$\psi'$": (3.686, 0.1),
     r"$\Upsilon$": (9.8, 0.8), "$Z$": (91.2, 6.0),
 }  # fmt: skip
-
-
-def machine() -> dict[str, object]:
-    """Cores and versions, nothing that names a machine."""
-    packages = {name: version(name) for name in ("numpy", "scipy", "scikit-learn", "coffea", "resonaut")}
-    load = round(os.getloadavg()[0], 2)
-    return {"cores": os.cpu_count(), "load_before": load, "python": platform.python_version(), **packages}
 
 
 def pairs(path: Path) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
@@ -182,7 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder.resolve()
-    content: dict[str, Any] = {"machine": machine()}
+    content: dict[str, Any] = {"machine": machine("scipy", "scikit-learn", "coffea")}
     content["table"], mass = pairs(folder / "dimuon_100k.root")
     draw_masses(mass)
     config = load_config(ready_search("dimuon")).model_copy(update={"workers": 1})

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from iminuit import Minuit
 from iminuit.cost import ExtendedBinnedNLL
+from machine import machine
 from scipy.special import kl_div
 
 from resonaut.files import write_json
@@ -37,18 +36,6 @@ from resonaut.stats import (
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "tests/stats/data/cms_137ifb_wide_dijet_mjj.csv"
-
-
-def machine() -> dict[str, object]:
-    """Cores and versions, nothing that names a machine."""
-    packages = ("numpy", "scipy", "iminuit", "pyhf", "resonaut")
-    return {
-        "cores": os.cpu_count(),
-        "threads": int(os.environ.get("OMP_NUM_THREADS", "0")) or "default",
-        "architecture": platform.machine(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-    }
 
 
 def best_time(action: Callable[[], object], repeats: int) -> float:
@@ -262,7 +249,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/fits.json")
     options = parser.parse_args()
     result = {
-        "machine": machine(),
+        "machine": machine(
+            "scipy", "iminuit", "pyhf", threads=int(os.environ.get("OMP_NUM_THREADS", "0")) or "default"
+        ),
         "fits": against_minuit(options.toys, options.loops, options.repeats),
         "local_p_values": p_values(options.toys // 2, options.repeats),
         "signal_fits": signal_fits(options.toys, options.repeats),

@@ -12,8 +12,6 @@ coordinates, nats per event.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from machine import machine
 from nflows.distributions.normal import StandardNormal
 from nflows.flows.base import Flow
 from nflows.transforms.autoregressive import MaskedPiecewiseRationalQuadraticAutoregressiveTransform
@@ -166,18 +165,11 @@ def main() -> None:
         "defaults_minus_nflows_nats": rows[2]["best_validation_loss"] - goal,
     }
     print(ratios)
-    machine = {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "device": str(device),
-    }
+    about = machine("torch", "nflows", threads=torch.get_num_threads(), device=str(device))
     options = {"same network": same.to_dict(), "defaults": defaults.to_dict()}
     result = {
         "benchmark": "flows",
-        "machine": machine,
+        "machine": about,
         "events": len(x),
         "ratios": ratios,
         "rows": rows,

@@ -12,8 +12,6 @@ Rates are CPU seconds of one process, start of Pythia included, compilation excl
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import tempfile
 import time
 from pathlib import Path
@@ -21,9 +19,9 @@ from typing import Any
 
 import h5py
 import numpy as np
+from machine import machine
 from scipy.stats import ks_2samp
 
-from resonaut import __version__
 from resonaut.files import write_json
 from resonaut.processors import QCD, WZ, Generator, TTbar, ZPrimeXY, generate, source
 from resonaut.processors.features.dijet import DijetFeatures
@@ -153,14 +151,7 @@ def main() -> None:
             "what": "generation with the fast detector simulation, jets with R=1, all substructure, features written",
             "samples": samples,
             "pthat_threshold": loss,
-            "environment": {
-                "version": __version__,
-                "pythia": pythia_version(),
-                "python": platform.python_version(),
-                "machine": platform.machine(),
-                "cpus": os.cpu_count(),
-                "load": [round(x, 1) for x in os.getloadavg()],
-            },
+            "environment": machine(pythia=pythia_version()),
         },
     )
 

@@ -15,8 +15,6 @@ Results go to `benchmarks/results/inputs.json`, and as a table to standard outpu
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import re
 import subprocess
 import sys
@@ -28,8 +26,8 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
+from machine import machine
 
-from resonaut import __version__
 from resonaut.files import read_json, write_json
 from resonaut.processors import read_table
 
@@ -134,7 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder.resolve()
-    load = [round(x, 1) for x in os.getloadavg()]
+    about = machine("uproot", "awkward", "coffea")
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         call(folder / "lhco" / "events_anomalydetection_tiny.h5", folder, (), work)  # compile
@@ -150,13 +148,7 @@ def main() -> None:
                     lhco.with_suffix(".h5"), csv(lhco.with_name(f"{lhco.name}.features.csv")), work
                 ),
             },
-            "environment": {
-                "version": __version__,
-                "python": platform.python_version(),
-                "machine": platform.machine(),
-                "cpus": os.cpu_count(),
-                "load": load,
-            },
+            "environment": about,
         }
     write_json(RESULTS, content)
     print(content["against_other_programs"])

@@ -15,8 +15,6 @@ children, looked at four times a second. Results go to `benchmarks/results/milli
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -28,8 +26,8 @@ import awkward as ak
 import numpy as np
 import psutil
 import yaml
+from machine import machine
 
-from resonaut import __version__
 from resonaut.files import read_json, write_json
 from resonaut.processors import read_provenance, source, table_columns, write_particle_tree
 
@@ -124,13 +122,7 @@ def main() -> None:
         "bytes": {"replicas": sum(path.stat().st_size for path in files), "table": table.stat().st_size},
         "features": {**features, "events_per_second": round(ledger["read"] / features["seconds"])},
         "search": {**search, "stages": summary["timings"]},
-        "environment": {
-            "version": __version__,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            "cpus": os.cpu_count(),
-            "load": [round(x, 1) for x in os.getloadavg()],
-        },
+        "environment": machine("uproot", "awkward", "coffea"),
     }
     write_json(RESULTS, result)
     print(result)

@@ -10,8 +10,6 @@ is timed too: reading, jets, cuts, histograms, table. Results go to `benchmarks/
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +17,9 @@ from typing import Any
 
 import awkward as ak
 import fastjet
-import numba
 import numpy as np
+from machine import machine
 
-from resonaut import __version__
 from resonaut.files import write_json
 from resonaut.processors import (
     DijetProcessor,
@@ -148,15 +145,7 @@ def main() -> None:
         "largest_difference": differences,
         "whole_processor": whole_processor(sample),
         "native_file": {**summary(ours(native, 1000), 1000), "whole_processor": whole_processor(native)},
-        "environment": {
-            "version": __version__,
-            "python": platform.python_version(),
-            "numba": numba.__version__,
-            "fastjet": fastjet.__version__,
-            "machine": platform.machine(),
-            "cpus": os.cpu_count(),
-            "load": [round(x, 1) for x in os.getloadavg()],
-        },
+        "environment": machine("numba", "fastjet"),
     }
     write_json(RESULTS, result)
     for name in ("resonaut", "fastjet", "whole_processor", "native_file", "largest_difference"):

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -26,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import machine
 
-from resonaut import __version__
 from resonaut.files import write_json
 from resonaut.processors import DijetProcessor, run_processor
 
@@ -89,7 +87,7 @@ def main() -> None:
         return
     path = str(Path(arguments.folder) / "sim" / "particles_sample.h5")
     run_processor({"warm": [path]}, DijetProcessor(), chunksize=30_000)  # compiles, and reads the file once
-    load = os.getloadavg()[0]
+    about = machine("coffea", "dask")
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in KINDS}
     short: dict[str, list[dict[str, Any]]] = {name: [] for name in KINDS}
     for _ in range(arguments.pairs):
@@ -112,13 +110,7 @@ def main() -> None:
         "dask_over_futures_per_event": round(more["dask, two workers"] / more["two workers"], 3),
         "dask_over_futures_cpu": round(cpu["dask, two workers"] / cpu["two workers"], 3),
         "memory": memory(path),
-        "environment": {
-            "version": __version__,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            "cpus": os.cpu_count(),
-            "load_before": round(load, 1),
-        },
+        "environment": about,
     }
     write_json(RESULTS, result)
     print(json.dumps(result, indent=1))

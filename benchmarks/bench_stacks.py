@@ -10,14 +10,13 @@ large that a stack leaves the CPU's cache the scorers train fewer networks at on
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from machine import machine
 
 from resonaut.files import write_json
 from resonaut.models.cwola import CWOLA_LAYERS
@@ -80,15 +79,8 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     device = choose_device(args.device)
     rows = [measure(k, batch, args.events, args.repeat, device) for batch in args.batch for k in args.networks]
-    machine = {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "device": str(device),
-    }
-    write_json(args.out, {"benchmark": "stacks", "machine": machine, "rows": rows})
+    about = machine("torch", threads=torch.get_num_threads(), device=str(device))
+    write_json(args.out, {"benchmark": "stacks", "machine": about, "rows": rows})
 
 
 if __name__ == "__main__":

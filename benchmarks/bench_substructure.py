@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -23,10 +22,9 @@ from typing import Any
 
 import awkward as ak
 import fastjet
-import numba
 import numpy as np
+from machine import machine
 
-from resonaut import __version__
 from resonaut.files import write_json
 from resonaut.processors import (
     DEFAULT_OBSERVABLES,
@@ -305,15 +303,7 @@ def main() -> None:
         **each_observable(jets, few),
         "whole": whole_chain(path, arguments.events, arguments.fastjet_events),
         "first_use_seconds": {"default": round(first_use(DEFAULT_OBSERVABLES), 1), "full": round(first_use(FULL), 1)},
-        "environment": {
-            "version": __version__,
-            "python": platform.python_version(),
-            "numba": numba.__version__,
-            "fastjet": fastjet.__version__,
-            "machine": platform.machine(),
-            "cpus": os.cpu_count(),
-            "load": [round(x, 1) for x in os.getloadavg()],
-        },
+        "environment": machine("numba", "fastjet"),
     }
     write_json(RESULTS, result)
     for name, entry in result["observables"].items():

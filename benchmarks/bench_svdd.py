@@ -17,14 +17,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import os
-import platform
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from machine import machine
 from torch import nn
 
 from resonaut.files import write_json
@@ -183,14 +182,11 @@ def main() -> None:
     equal_steps(data, args.batch[0], 1, 1)  # set-up of the device
     rows = [equal_steps(data, batch, args.timed, args.repeat) for batch in args.batch]
     losses = equal_loss(data, args.own_batch, args.epochs, args.timed)
-    machine = {
-        "processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()[0],
-        "threads": torch.get_num_threads(), "torch": torch.__version__,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-    }  # fmt: skip
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    about = machine("torch", threads=torch.get_num_threads(), device=name)
     write_json(
         args.out,
-        {"benchmark": "svdd", "machine": machine, "events": args.events, "equal_steps": rows, "equal_loss": losses},
+        {"benchmark": "svdd", "machine": about, "events": args.events, "equal_steps": rows, "equal_loss": losses},
     )
 
 

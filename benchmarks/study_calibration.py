@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from machine import machine
 from scipy import stats
 
 from resonaut.files import write_json
@@ -278,12 +276,7 @@ def main() -> None:
     old = json.loads(o.output.read_text()) if o.output.exists() and set(o.parts) != set(PARTS) else {}
     times: dict[str, float] = dict(old.get("cpu_seconds", {}))
     result = {name: timed(name, actions[name], times) if name in o.parts else old.get(name) for name in PARTS}
-    machine = {
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("numpy", "scipy", "resonaut")},
-    }
-    write_json(o.output, {"machine": machine, **result, "cpu_seconds": times})
+    write_json(o.output, {"machine": machine("scipy"), **result, "cpu_seconds": times})
 
 
 if __name__ == "__main__":
