@@ -1,4 +1,4 @@
-"""Independent units of work over the cores of a machine: one thin function."""
+"""Independent units of work over the cores of a machine, or over a dask cluster: one thin function."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+from resonaut.errors import IncompleteError
+
+if TYPE_CHECKING:
+    from resonaut.analysis.input_config import ExecutorConfig
 
 __all__ = ("map_unordered",)
 
@@ -41,13 +46,33 @@ def _start_worker(parent: int, threads: int, level: int) -> None:
     _share_the_machine(threads, level)
 
 
-def map_unordered(function: Callable[[Item], Result], items: Iterable[Item], *, workers: int = 1) -> Iterator[Result]:
+def map_unordered(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int = 1,
+    cluster: ExecutorConfig | None = None,
+) -> Iterator[Result]:
     """`function(item)` for all items, as they finish; in this process if there is one worker or one item.
 
     The first exception is raised here, after the work that is under way has ended; nothing more is started. An
     interruption (Ctrl-C) ends that work at once.
+
+    Parameters
+    ----------
+    workers : processes of this machine.
+    cluster : dask, slurm or htcondor, instead of processes of this machine. Files that `function` reads and writes must be on a
+        file system that all workers see. Work on a `scheduler` of the user ends by itself after an interruption.
+
+    Raises
+    ------
+    IncompleteError
+        If a worker of the cluster died more often than dask allows.
     """
     work = list(items)
+    if cluster is not None:
+        yield from _on_cluster(function, work, cluster)
+        return
     if workers == 1 or len(work) <= 1:
         yield from map(function, work)
         return
@@ -69,3 +94,25 @@ def map_unordered(function: Callable[[Item], Result], items: Iterable[Item], *, 
                 process.terminate()
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _on_cluster(function: Callable[[Item], Result], work: list[Item], cluster: ExecutorConfig) -> Iterator[Result]:
+    if not work:
+        return
+    from resonaut.processors.running.clusters import dask_client
+    from resonaut.processors.running.pools import worker_died
+
+    with dask_client(cluster.name, cluster.workers, cluster.scheduler, cluster.options) as client:
+        import distributed
+
+        futures = client.map(function, work, pure=False, retries=0)
+        try:
+            for future in distributed.as_completed(futures):
+                yield future.result()
+        except Exception as error:
+            if not worker_died(error):
+                raise
+            msg = f"a worker of the cluster died, out of memory perhaps: give jobs more memory and run again ({error})"
+            raise IncompleteError(msg) from error
+        finally:
+            client.cancel(futures)

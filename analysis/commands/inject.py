@@ -6,7 +6,11 @@ from pathlib import Path
 
 import click
 
+from resonaut.analysis.commands.common import option_pairs
+
 __all__ = ("inject",)
+
+CLUSTERS = ("dask", "slurm", "htcondor")
 
 
 @click.command(short_help="Limits of a learnt selection: the search again for each injected signal.")
@@ -14,9 +18,20 @@ __all__ = ("inject",)
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Run directory.  [default: runs/NAME of the config]"
 )
-@click.option("--workers", type=click.IntRange(1), help="Processes (overrides the config).")
+@click.option("--workers", type=click.IntRange(1), help="Processes, or batch jobs (overrides the config).")
+@click.option("--executor", type=click.Choice(CLUSTERS), help="Cluster for the runs.  [default: processes]")
+@click.option("--scheduler", help="Address of a dask scheduler, tcp://...")
+@click.option("-E", "--executor-option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the executor.")
 @click.option("--dry-run", is_flag=True, help="Say how much would be trained.")
-def inject(config: Path, out: Path | None, workers: int | None, dry_run: bool) -> None:
+def inject(
+    config: Path,
+    out: Path | None,
+    workers: int | None,
+    executor: str | None,
+    scheduler: str | None,
+    options: tuple[str, ...],
+    dry_run: bool,
+) -> None:
     """Run the search of CONFIG (YAML) once for each signal, strength and seed, with the signal in the data. CONFIG may be the name
     of a ready one: zprime_limits.
 
@@ -28,15 +43,25 @@ def inject(config: Path, out: Path | None, workers: int | None, dry_run: bool) -
     signals:    [{name: X500, files: [x500.h5], mass: 3500}]
     methods:    [{name: cwola-trees}, {name: autoencoder}, {name: supervised}]
     injections: {events: [0, 200, 500, 1000], seeds: 3}      # produced signal events
+
+    With --executor dask, slurm or htcondor the runs are spread over a cluster (docs/running.md); --out must be on a file system
+    that its workers see.
     """
-    from resonaut.analysis.config import load_config
+    from resonaut.analysis.config import load_config, parse_config
     from resonaut.analysis.injections import describe_campaign, run_campaign
     from resonaut.analysis.searches import located_search
     from resonaut.files import read_json
 
     config, base = located_search(config)
     search = load_config(config)
-    if workers is not None:
+    if executor is not None:
+        given = {"name": executor, "workers": workers or 1, "scheduler": scheduler, **option_pairs(options)}
+        content = search.model_dump(mode="json")
+        search = parse_config({**content, "injections": {**(content["injections"] or {}), "executor": given}})
+    elif scheduler or options:
+        msg = "--scheduler and -E go with --executor: dask, slurm or htcondor"
+        raise click.UsageError(msg)
+    elif workers is not None:
         search = search.model_copy(update={"workers": workers})
     if dry_run:
         click.echo(describe_campaign(search))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from resonaut.analysis.config import MethodConfig, SearchConfig
 from resonaut.analysis.events import event_stage, simulation_stage
 from resonaut.analysis.injections.curves import curves_of
 from resonaut.analysis.injections.figures import draw_campaign
-from resonaut.analysis.injections.grid import InjectionJob, injected_signals, injection_jobs, require_enough
+from resonaut.analysis.injections.grid import InjectionJob, check_weights, injected_signals, injection_jobs
 from resonaut.analysis.injections.unit import run_unit
 from resonaut.analysis.parallel import map_unordered
 from resonaut.analysis.progress import progress_bar
@@ -20,7 +21,7 @@ from resonaut.analysis.rundir import RunDirectory
 from resonaut.analysis.scoring import uses_labels
 from resonaut.analysis.signals import signal_samples
 from resonaut.analysis.summary import versions
-from resonaut.errors import ConfigError
+from resonaut.errors import ConfigError, InputError
 from resonaut.files import finite_or_none, read_json, write_json
 from resonaut.models import make_scorer
 
@@ -28,6 +29,8 @@ __all__ = ("SCHEMA", "describe_campaign", "run_campaign", "trainings_of")
 
 logger = logging.getLogger(__name__)
 SCHEMA = "resonaut.campaign/1"
+PATIENCE = 90.0
+"""Seconds until a shared file system shows what another machine has written."""
 
 
 def trainings_of(name: str, options: dict[str, Any]) -> int:
@@ -88,7 +91,9 @@ def describe_campaign(config: SearchConfig) -> str:
         lines.append(
             f"method    {method.title}: {units} units, {number} trainings{' (reference: knows the truth)' if uses_labels(method) else ''}"
         )
-    return "\n".join([*lines, f"in all    {total} trainings, {config.workers} workers"])
+    executor = config.injections.executor
+    where = f"{config.workers} workers" if executor is None else f"on {executor.name}"
+    return "\n".join([*lines, f"in all    {total} trainings, {where}"])
 
 
 def run_campaign(config: SearchConfig, base: Path, out: Path) -> Path:
@@ -120,26 +125,33 @@ def run_campaign(config: SearchConfig, base: Path, out: Path) -> Path:
         warnings = [
             *data.warnings,
             *(w for sample in samples for w in sample.warnings),
-            *require_enough(config, samples),
+            *check_weights(config, samples),
         ]
         jobs = injection_jobs(config, run, data, simulation, signals)
         (run.path / "campaign.json").unlink(missing_ok=True)  # what an earlier config led to is no result of this one
         shutil.rmtree(run.path / "campaign", ignore_errors=True)
-        _work_off(jobs, config.workers)
+        _work_off(jobs, config)
         content = _summary(config, jobs, warnings)
         write_json(run.path / "campaign.json", finite_or_none(content))
         draw_campaign(content, run.path / "campaign")
     return run.path / "campaign.json"
 
 
-def _work_off(jobs: Sequence[InjectionJob], workers: int) -> None:
+def _work_off(jobs: Sequence[InjectionJob], config: SearchConfig) -> None:
+    assert config.injections is not None
     todo = [job for job in jobs if not job.unit.done]
     if len(todo) < len(jobs):
         logger.info("%d of %d units of the campaign are there from an earlier run", len(jobs) - len(todo), len(jobs))
     with progress_bar("searches with signals injected", len(todo)) as advance:
-        for done in map_unordered(run_unit, todo, workers=workers):
+        for done in map_unordered(run_unit, todo, workers=config.workers, cluster=config.injections.executor):
             logger.info("finished %s", done)
             advance(1)
+    end = time.monotonic() + PATIENCE
+    while (missing := [job for job in todo if not job.unit.done]) and time.monotonic() < end:
+        time.sleep(1.0)
+    if missing:
+        msg = f"{missing[0].folder} is finished on a worker but is not seen here: give --out a place that all workers share"
+        raise InputError(msg)
 
 
 def _summary(config: SearchConfig, jobs: Sequence[InjectionJob], warnings: Sequence[str]) -> dict[str, Any]:

@@ -69,6 +69,10 @@ def _limit(row: Row, part: int | None) -> float:
     return float(limit["observed"] if part is None else limit["expected"][part])
 
 
+def _number(row: Row, name: str) -> float | None:
+    return None if row is None else float(row[name])
+
+
 def _significance(row: Row) -> float | None:
     return ((row and row["excess"]) or {}).get("local_significance")
 
@@ -76,12 +80,13 @@ def _significance(row: Row) -> float | None:
 def _selection(method: str, cut: float, runs: Runs) -> dict[str, Any]:
     strengths = sorted({events for events, _ in runs if events is not None})
     order = sorted(runs, key=lambda place: place[1])
-    at = [[runs[place].get(cut) for place in order if place[0] == strength] for strength in strengths or [None]]
+    points: Sequence[float | None] = strengths or [None]
+    at = [[runs[place].get(cut) for place in order if place[0] == point] for point in points]
     kind = "inclusive" if method == INCLUSIVE else "learnt" if strengths else "reference"
     curves: dict[str, Callable[[Row], float | None]] = {
-        "efficiency": lambda row: row and row["efficiency"],
+        "efficiency": lambda row: _number(row, "efficiency"),
         "significance": _significance,
-        "signal": lambda row: row and row["signal"],
+        "signal": lambda row: _number(row, "signal"),
     }
     if limited := any(row is not None and row["limit"] for group in at for row in group):
         curves["observed"] = lambda row: _limit(row, None)

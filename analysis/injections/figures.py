@@ -46,11 +46,12 @@ def draw_campaign_limits(content: Mapping[str, Any]) -> Drawn:
             for selection in (s for s in signal["selections"] if s["limit"]):
                 values = [selection["limit"]["observed"], *selection["limit"]["expected"]]
                 limits = [np.nan if v is None else v * scale for v in values]
-                _bar(axes, place, limits[0], limits[1:])
+                runs = [np.nan if v is None else v * scale for v in selection["limit"].get("observed_runs", ())]
+                _bar(axes, place, limits[0], limits[1:], runs if len(runs) > 1 else ())
                 bars.append((place, limits))
                 about = {"signal": signal["name"], "selection": _name(selection)}
-                limit = {"observed": limits[0], "expected": limits[1:], "status": selection["limit"]["status"]}
-                numbers.append({**about, **limit})
+                limit = {"observed": limits[0], "observed_runs": runs, "expected": limits[1:]}
+                numbers.append({**about, **limit, "status": selection["limit"]["status"]})
                 place += 1
             _name_signal(axes, (start + place - 1) / 2, signal["name"])
             if signal is not content["signals"][-1]:
@@ -82,7 +83,7 @@ def _no_limit(axes: Any, at: float) -> None:
     axes.text(at, 0.5, "no limit in the grid", transform=axes.get_xaxis_transform(), **options)
 
 
-def _bar(axes: Any, at: float, observed: float, expected: list[float]) -> None:
+def _bar(axes: Any, at: float, observed: float, expected: list[float], runs: Sequence[float]) -> None:
     named = axes.get_legend_handles_labels()[1]
 
     def once(name: str) -> str | None:
@@ -95,6 +96,9 @@ def _bar(axes: Any, at: float, observed: float, expected: list[float]) -> None:
     ends = (at - WIDTH / 2, at + WIDTH / 2)
     axes.plot(ends, (median, median), color="black", linestyle="--", label=once("expected"))
     axes.plot(at, observed, marker="o", color="black", linestyle="none", label=once("observed"))
+    if np.isfinite(runs).any():
+        place = np.full(len(runs), at + WIDTH / 3)
+        axes.plot(place, runs, marker="x", color="grey", linestyle="none", label=once("observed, each run"))
 
 
 def draw_strengths(content: Mapping[str, Any], signal: Mapping[str, Any], what: str) -> Drawn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +11,15 @@ import numpy as np
 from resonaut.analysis.config import MethodConfig, SearchConfig
 from resonaut.analysis.events import EventStage
 from resonaut.analysis.rundir import RunDirectory, Unit
-from resonaut.analysis.scoring import search_windows, uses_labels, window_name
+from resonaut.analysis.scoring import choose_features, search_windows, uses_labels, window_name
 from resonaut.analysis.seeds import seed_for
 from resonaut.analysis.signals import SignalSample, signal_window
 from resonaut.errors import ConfigError, InputError, unknown_name
 from resonaut.files import digest
-from resonaut.processors import read_table
+from resonaut.processors import read_table, table_columns
 from resonaut.stats import Window
 
-__all__ = ("MOST", "InjectionJob", "injected_signals", "injection_jobs", "require_enough")
+__all__ = ("MOST", "InjectionJob", "check_weights", "injected_signals", "injection_jobs")
 
 MOST = 0.5
 """Part of a simulated signal that may be looked at for events to inject; the rest tells the efficiency."""
@@ -86,7 +86,7 @@ def injected_signals(config: SearchConfig, samples: Sequence[SignalSample]) -> l
     return found
 
 
-def require_enough(config: SearchConfig, samples: Sequence[SignalSample]) -> list[str]:
+def check_weights(config: SearchConfig, samples: Sequence[SignalSample]) -> list[str]:
     """What a reader has to know about weights of the signals.
 
     Raises
@@ -125,6 +125,17 @@ def require_enough(config: SearchConfig, samples: Sequence[SignalSample]) -> lis
     return warnings
 
 
+def _require_features(sample: SignalSample, features: Mapping[str, Sequence[str]]) -> None:
+    there = table_columns(sample.table)
+    for method, names in features.items():
+        if missing := [name for name in names if name not in there]:
+            msg = (
+                f"signal {sample.config.name} has no {', '.join(missing)}, which the data have and {method} learns from: make it as "
+                "the data were made, or name features that both have"
+            )
+            raise InputError(msg)
+
+
 def injection_jobs(
     config: SearchConfig,
     run: RunDirectory,
@@ -132,11 +143,19 @@ def injection_jobs(
     simulation: EventStage | None,
     signals: Sequence[tuple[SignalSample, Window]],
 ) -> list[InjectionJob]:
-    """All units of a campaign; methods that know the truth have one for each signal and seed, as their limit has no strength."""
+    """All units of a campaign; methods that know the truth have one for each signal and seed, as their limit has no strength.
+
+    Raises
+    ------
+    InputError
+        If the data or a signal lack a feature of a method.
+    """
     assert config.injections is not None
+    features = {method.title: choose_features(method, table_columns(data.table)) for method in config.methods}
     jobs = []
     for sample, window in signals:
         name = sample.config.name
+        _require_features(sample, features)
         for method in config.methods:
             strengths = (None,) if uses_labels(method) else config.injections.events
             for events in strengths:
@@ -150,7 +169,8 @@ def injection_jobs(
                     )
                     simulated = simulation.key if simulation and method.uses_simulation else ""
                     signal = (sample.key, sample.generated, sample.config.mass, sample.config.uncertainties)
-                    key = digest(described, data.key, simulated, *signal, window.to_dict(), events)
+                    made_of = (features[method.title], simulated, *signal, window.to_dict(), events)
+                    key = digest(described, data.key, *made_of)
                     point = "reference" if events is None else f"{events:.15g}"
                     folder = run.path / "injections" / name / method.title / window_name(window) / point / str(repeat)
                     made = (own, data, simulation, sample, window, events, repeat, folder, key)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import brentq
 
 from resonaut.errors import InputError
 
@@ -39,9 +40,9 @@ def self_consistent_limit(
 
     A classifier that is trained on the data selects a signal better the more of it there is, so that its efficiency, and with
     it the limit, depend on the strength that is tested. The limit on a strength s comes from the selection that the search
-    learns when s is in the data; s is excluded if that limit is not above s. Between two strengths limit(s) - s is taken as
-    linear, which is exact for a limit that does not depend on s. It is too high for a limit that falls and flattens, and too low,
-    by less than the distance of the two, for one that stays high and collapses shortly before the second.
+    learns when s is in the data; s is excluded if that limit is not above s. Between two strengths the logarithm of the limit is
+    taken as linear: exact for a limit that does not depend on s or falls exponentially, too high for one that flattens faster, and
+    too low, by less than the distance of the two, for one that stays high and collapses shortly before the second.
 
     Parameters
     ----------
@@ -59,7 +60,7 @@ def self_consistent_limit(
 
     Examples
     --------
-    >>> self_consistent_limit([0, 100, 200, 400], [150, 150, 150, 150]).value
+    >>> round(self_consistent_limit([0, 100, 200, 400], [150, 150, 150, 150]).value, 6)
     150.0
     >>> self_consistent_limit([0, 100, 200], [900, 500, 250]).status
     'not excluded up to 200'
@@ -81,7 +82,7 @@ def self_consistent_limit(
     last = int(allowed[-1])
     if last == s.size - 1:
         return SelfConsistentLimit(float("nan"), f"not excluded up to {s[-1]:g}")
-    if np.isinf(above[last]):
+    if np.isinf(above[last]) or above[last + 1] == 0:
         return SelfConsistentLimit(float(s[last + 1]))
-    part = above[last] / (above[last] - above[last + 1])
-    return SelfConsistentLimit(float(s[last] + part * (s[last + 1] - s[last])))
+    ends, logs = s[last : last + 2], np.log(limit[last : last + 2])
+    return SelfConsistentLimit(float(brentq(lambda x: np.exp(np.interp(x, ends, logs)) - x, *ends)))

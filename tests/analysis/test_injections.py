@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -14,6 +16,8 @@ from resonaut.analysis.cli import main
 from resonaut.analysis.config import parse_config
 from resonaut.analysis.injections import describe_campaign, run_campaign
 from resonaut.analysis.injections.campaign import trainings_of
+from resonaut.analysis.injections.curves import curves_of
+from resonaut.analysis.injections.grid import check_weights
 from resonaut.errors import ConfigError, InputError
 from resonaut.files import read_json
 from resonaut.models import Sample
@@ -82,6 +86,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_table(made / "data.parquet", data)
     x = np.where(np.arange(SIGNAL) < FOUND * SIGNAL, 0.99, 0.5)  # the cut at 10 % selects three quarters
     write_table(made / "signal.parquet", events(rng, rng.normal(3500, 80, SIGNAL), x))
+    narrow = events(rng, rng.normal(3500, 80, SIGNAL), x)
+    write_table(made / "narrow.parquet", {name: narrow[name] for name in ("mjj", "x", "weight")})
     run_campaign(parse_config(config_of()), made, made / "run")
     return made
 
@@ -147,6 +153,20 @@ def test_weighted_signals_are_injected_and_measured_by_their_weights(folder: Pat
         one_point(folder, tmp_path / "run", 1300, files=["weighted.parquet"])
 
 
+def test_negative_weights_are_told(folder: Path, tmp_path: Path) -> None:
+    """A quarter of the events has the weight -1: they take away a third of what the others add."""
+    rng = np.random.default_rng(7)
+    signal = events(rng, rng.normal(3500, 80, SIGNAL), rng.random(SIGNAL))
+    write_table(tmp_path / "signal.parquet", {**signal, "weight": np.where(np.arange(SIGNAL) % 4 == 0, -1.0, 1.0)})
+    sample: Any = SimpleNamespace(
+        config=SimpleNamespace(name="bump"), table=tmp_path / "signal.parquet", generated=SIGNAL / 2
+    )
+    (warning,) = check_weights(parse_config(config_of()), [sample])
+    assert "33.3% of its weight is negative" in warning
+    told = read_json(folder / "run" / "campaign.json")["warnings"]
+    assert any("relative to the events of its table" in each for each in told)
+
+
 def test_what_the_limit_depends_on_makes_units_anew(folder: Path, tmp_path: Path) -> None:
     sure = one_point(folder, tmp_path / "run", 100)[0.1]["observed"][0]
     unsure = one_point(folder, tmp_path / "run", 100, uncertainties={"model": 0.5})[0.1]["observed"][0]
@@ -178,6 +198,63 @@ def test_finished_units_are_kept(folder: Path) -> None:
     assert not stale.exists()
 
 
+def unit_of(method: str, events: float | None, repeat: int, **limits: float | None) -> tuple[Any, dict[str, Any]]:
+    """A unit's result: {cut: observed limit}, where the five expected ones are 0.5, 0.7, 1, 1.4 and 2 times that."""
+    job = SimpleNamespace(
+        sample=SimpleNamespace(config=SimpleNamespace(name="bump", mass=3500.0)),
+        window=SimpleNamespace(low=3371.0, high=3661.0), method=SimpleNamespace(title=method), events=events, repeat=repeat,
+    )  # fmt: skip
+    rows = []
+    for name, value in {"inclusive": 400.0, **limits}.items():
+        cut = 1.0 if name == "inclusive" else 0.01
+        limit = {"status": "failed: toys", "observed": None, "expected": None}
+        if value is not None:
+            limit = {"status": "ok", "observed": value, "expected": [f * value for f in (0.5, 0.7, 1.0, 1.4, 2.0)]}
+        row = {"method": name if cut == 1.0 else method, "cut": cut, "signal": 0, "efficiency": 0.1 * (1 + repeat)}
+        rows.append({**row, "excess": None if events is None else {"local_significance": 1.0 + repeat}, "limit": limit})
+    return job, {"rows": rows, "skipped": None}
+
+
+def test_medians_and_spread_over_the_runs() -> None:
+    """limit(s) = x exp((x - s) / 100) is x at x: 250, 200 and 150 for three runs."""
+
+    def limit(x: float, s: float) -> float:
+        return x * float(np.exp((x - s) / 100))
+
+    results = [unit_of("a", s, k, a=limit(250.0 - 50 * k, s)) for s in (0.0, 100.0, 300.0) for k in (2, 0, 1)]
+    signal, *others = curves_of(results)
+    inclusive, learnt = signal["selections"]
+    assert not others
+    assert (inclusive["kind"], learnt["kind"], learnt["runs"]) == ("inclusive", "learnt", [3] * 3)
+    assert inclusive["limit"]["observed"] == 400
+    assert learnt["limit"]["observed"] == pytest.approx(200)
+    assert learnt["limit"]["observed_runs"] == pytest.approx([250, 200, 150])
+    assert learnt["limit"]["expected_runs"] == pytest.approx([250, 200, 150])
+    assert learnt["observed"] == pytest.approx([limit(200, s) for s in (0, 100, 300)])
+    assert learnt["expected"][1][4] == pytest.approx(2 * limit(200, 100))
+    assert learnt["spread"]["observed"][1] == pytest.approx([limit(150, 100), limit(250, 100)])
+    assert learnt["efficiency"] == pytest.approx([0.2] * 3)
+    assert learnt["spread"]["significance"] == [[1.0, 3.0]] * 3
+
+
+def test_a_run_that_selects_nothing_excludes_nothing() -> None:
+    """Two of three runs without a cut at 200, and one limit that failed at 300: the median is infinite, then finite."""
+    results = [unit_of("a", s, k, a=50.0) for s in (0.0, 100.0) for k in range(3)]
+    results += [unit_of("a", 200.0, 0, a=50.0), unit_of("a", 200.0, 1), unit_of("a", 200.0, 2)]
+    results += [unit_of("a", 300.0, 0, a=50.0), unit_of("a", 300.0, 1, a=50.0), unit_of("a", 300.0, 2, a=None)]
+    learnt = curves_of(results)[0]["selections"][1]
+    assert learnt["observed"] == [50, 50, np.inf, 50]
+    assert learnt["limit"]["observed"] == 300  # 50 if the runs that selected nothing were left out
+    assert len(learnt["status"]) == 3
+    assert learnt["runs"] == [3, 3, 3, 3]
+
+
+def test_references_alone_have_the_inclusive_limit_too() -> None:
+    inclusive, reference = curves_of([unit_of("truth", None, k, a=20.0 + k) for k in range(3)])[0]["selections"]
+    assert (inclusive["limit"]["observed"], reference["limit"]["observed"]) == (400, 21)
+    assert (inclusive["kind"], reference["kind"], reference["events"]) == ("inclusive", "reference", [])
+
+
 def test_figures_are_there(folder: Path) -> None:
     names = {path.stem for path in (folder / "run" / "campaign").glob("*.png")}
     assert names == {"limits", "efficiency_bump", "significance_bump", "observed_bump"}
@@ -191,6 +268,7 @@ def test_figures_are_there(folder: Path) -> None:
         ({"signals": []}, ConfigError, "signals to inject"),
         ({"signals": [{**BUMP, "generated": 3_999}]}, ConfigError, "before any cut"),
         ({"blind": True}, ConfigError, "blind"),
+        ({"signals": [{**BUMP, "files": ["narrow.parquet"]}]}, InputError, "no y, which the data have and test-column"),
         ({"injections": None}, ConfigError, "injections: {events"),
         ({"signals": [{**BUMP, "mass": 5100}]}, ConfigError, "no signal region"),
     ],
@@ -200,6 +278,35 @@ def test_what_cannot_be_done_is_told(
 ) -> None:
     with pytest.raises(error, match=message):
         run_campaign(parse_config(config_of(**changes)), folder, tmp_path / "run")
+
+
+def test_a_dask_cluster_gives_the_same_numbers(folder: Path, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        executor = {"name": "dask", "scheduler": cluster.scheduler_address}
+        config = parse_config(config_of(injections={"events": [100], "seeds": 2, "executor": executor}))
+        assert describe_campaign(config).endswith("on dask")
+        run_campaign(config, folder, tmp_path / "run")
+    found = sorted((tmp_path / "run" / "injections").rglob("result.json"))
+    assert len(found) == 2
+    assert read_json(found[0]) != read_json(found[1])  # other signal events, other folds
+    for path in found:
+        assert read_json(path) == read_json(folder / path.relative_to(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("executor", "message"),
+    [
+        ({"name": "futures"}, "dask, slurm, htcondor, got 'futures'"),
+        ({"name": "dask", "chunksize": 100}, "chunksize: runs of a campaign"),
+        ({"name": "slurm", "queu": "short"}, "queue"),
+    ],
+)
+def test_executors_that_runs_cannot_go_to(executor: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config(config_of(injections={"events": [0], "executor": executor}))
 
 
 def test_strengths_must_rise() -> None:
@@ -212,6 +319,10 @@ def test_dry_run_counts_the_trainings(folder: Path) -> None:
     # 2 folds x 4 rounds x 10 initialisations, 3 strengths, 2 seeds; the reference once for each seed
     assert "cwola-nn: 6 units, 480 trainings" in told
     assert f"supervised: 2 units, {2 * 2 * trainings_of('supervised', {})} trainings (reference" in told
-    result = CliRunner().invoke(main, ["inject", "--help"])
+    path = folder / "search.yaml"
+    path.write_text(json.dumps(config_of()))  # which is YAML too
+    result = CliRunner().invoke(main, ["inject", str(path), "--dry-run", "--executor", "slurm", "-E", "memory=4GB"])
     assert result.exit_code == 0
-    assert "self-consistent" in result.output
+    assert "6 units, 12 trainings" in result.output
+    assert result.output.endswith("on slurm\n")
+    assert CliRunner().invoke(main, ["inject", str(path), "--dry-run", "-E", "memory=4GB"]).exit_code == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from resonaut.analysis.input_config import ExecutorConfig
 from resonaut.analysis.parallel import map_unordered
+from resonaut.errors import IncompleteError
 
 SCRIPT = """
 import sys, time
@@ -36,6 +39,16 @@ def test_results_and_the_first_error_come_through() -> None:
     assert sorted(map_unordered(_reciprocal, [1, 2, 4], workers=2)) == [0.25, 0.5, 1.0]
     with pytest.raises(ZeroDivisionError):
         list(map_unordered(_reciprocal, [1, 0, 4], workers=2))
+
+
+def test_a_cluster_gives_results_and_the_first_error() -> None:
+    pytest.importorskip("distributed")
+    cluster = ExecutorConfig(name="dask", workers=1)
+    assert sorted(map_unordered(math.sqrt, [1.0, 4.0, 9.0], cluster=cluster)) == [1, 2, 3]
+    with pytest.raises(ValueError, match="domain"):
+        list(map_unordered(math.sqrt, [1.0, -4.0, 9.0], cluster=cluster))
+    with pytest.raises(IncompleteError, match="more memory"):
+        list(map_unordered(os._exit, [1], cluster=cluster))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

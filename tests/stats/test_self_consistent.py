@@ -2,27 +2,67 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from scipy.optimize import brentq
+from scipy.special import lambertw
 
 from resonaut.errors import InputError
 from resonaut.stats import self_consistent_limit
+
+Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 
 def test_a_limit_that_does_not_depend_on_the_strength_is_itself() -> None:
     assert self_consistent_limit([0, 7, 1000], [123.4] * 3).value == pytest.approx(123.4, rel=1e-12)
 
 
-def test_a_learnt_limit_meets_the_strength_at_the_root() -> None:
-    """limit(s) = a exp(-s/b) crosses s at b W(a/b), by the definition of Lambert's W."""
-    from scipy.special import lambertw
-
+@pytest.mark.parametrize("strengths", [np.linspace(0, 400, 401), [0, 100, 200, 400], [0, 400]])
+def test_a_limit_that_falls_exponentially_meets_the_strength_at_the_root(strengths: list[float]) -> None:
+    """limit(s) = a exp(-s/b) crosses s at b W(a/b), by the definition of Lambert's W; also with few strengths."""
     a, b = 2400.0, 64.0
-    strengths = np.linspace(0, 400, 401)
-    found = self_consistent_limit(strengths, a * np.exp(-strengths / b))
-    assert found.value == pytest.approx(b * lambertw(a / b).real, rel=1e-4)
-    coarse = self_consistent_limit([0, 100, 200, 400], a * np.exp(-np.array([0, 100, 200, 400]) / b))
-    assert coarse.value > found.value  # a limit that falls and flattens: few strengths are conservative
+    found = self_consistent_limit(strengths, a * np.exp(-np.asarray(strengths) / b))
+    assert found.value == pytest.approx(b * lambertw(a / b).real, rel=1e-9)
+
+
+def test_few_strengths_are_conservative_for_a_limit_that_flattens() -> None:
+    """limit(s) = n / efficiency(s), where the efficiency rises from 0.2 % and saturates at 50 %."""
+
+    def limit(s: float) -> float:
+        return 30 / (0.002 + 0.498 * (1 - np.exp(-((s / 150) ** 2))))
+
+    root = brentq(lambda s: limit(s) - s, 1, 700)
+    for strengths, most in (([0, 50, 100, 150, 200, 300], 1.05), ([0, 100, 300, 700], 1.2), ([0, 300, 700], 2.0)):
+        found = self_consistent_limit(strengths, [limit(s) for s in strengths])
+        assert root < found.value < most * root
+
+
+@pytest.mark.parametrize("grid", [[0, 1, 3, 5], [0, 2, 4], [0, 3, 5], [0, 2, 5]])
+def test_strengths_left_out_of_a_measured_curve_matter_less_than_with_a_straight_line(grid: list[int]) -> None:
+    """The curves of the example; limits of all strengths are those of a straight line, which is in its favour."""
+    path = Path(__file__).parents[2] / "benchmarks" / "results" / "zprime_limits.json"
+    strengths, ours, straight = np.array([0.0, 100, 200, 300, 450, 700]), [], []
+    for signal in json.loads(path.read_text())["signals"]:
+        for selection in (each for each in signal["selections"] if each["method"] in ("cwola-trees", "combination")):
+            if selection["cut"] > 0.01:
+                continue
+            for column in (selection["observed"], *zip(*selection["expected"], strict=True)):
+                limits = np.array(column)
+                truth = _straight(strengths, limits)
+                ours.append(self_consistent_limit(strengths[grid], limits[grid]).value / truth - 1)
+                straight.append(_straight(strengths[grid], limits[grid]) / truth - 1)
+    assert len(ours) == 48
+    assert -0.03 < np.mean(ours) < 0.2
+    assert np.mean(np.abs(ours)) < 0.7 * np.mean(np.abs(straight))
+
+
+def _straight(strengths: Array, limits: Array) -> float:
+    above = limits - strengths
+    k = int(np.flatnonzero(above > 0)[-1])
+    return float(strengths[k] + above[k] / (above[k] - above[k + 1]) * (strengths[k + 1] - strengths[k]))
 
 
 def test_the_last_crossing_counts() -> None:
