@@ -14,7 +14,7 @@ from resonaut.errors import ResonautError
 from resonaut.stats import ExcessResult, ScanInput, background_function, significance_scan
 from resonaut.stats.spectrum import poisson_counts
 
-__all__ = ("Peak", "events_after", "fit_peak")
+__all__ = ("WIDTHS", "Peak", "events_after", "fit_peak", "masses_of")
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -37,6 +37,9 @@ class Peak:
         Of the resonance, in the spectrum; mass and width are fitted with them.
     significance
         Of the fit at the best mass and width, local.
+    mass_pull
+        GeV, of `mass`: how far the cut itself has moved the peak (see `resonaut.analysis.black_boxes.pull`); NaN where it is
+        not known.
     kind
         "fit", or "centre" where no such fit can be made: the centre of the signal region, and its ends.
     """
@@ -49,6 +52,7 @@ class Peak:
     events_error: float
     significance: float
     kind: str
+    mass_pull: float = float("nan")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, for JSON."""
@@ -60,10 +64,7 @@ def fit_peak(selection: ScanInput, excess: ExcessResult, options: FitOptions) ->
 
     The mass is looked for in the signal region and half a signal region to each side of it.
     """
-    window = selection.window
-    ratio = np.sqrt(window.high / window.low)
-    edges = poisson_counts(selection.spectrum)[1]
-    masses = np.geomspace(max(window.low / ratio, edges[0]), min(window.high * ratio, edges[-1]), POINTS)
+    masses = masses_of(selection)
     function = excess.fit.function  # where it was chosen on the sidebands, it stays
     if not background_function(function).log_linear:
         return _centre(excess)
@@ -80,6 +81,14 @@ def fit_peak(selection: ScanInput, excess: ExcessResult, options: FitOptions) ->
     error = _strength_error(z[i, j] ** 2 - np.sign(z) * z**2, scan.strength, scan.strength_error)
     strength = float(scan.strength[i, j])
     return Peak(float(masses[i]), low, high, float(WIDTHS[j]), strength, error, float(z[i, j]), "fit")
+
+
+def masses_of(selection: ScanInput) -> FloatArray:
+    """Masses (GeV) at which a resonance is looked for: of the signal region and half of it to each side."""
+    window = selection.window
+    ratio = np.sqrt(window.high / window.low)
+    edges = poisson_counts(selection.spectrum)[1]
+    return np.geomspace(max(window.low / ratio, edges[0]), min(window.high * ratio, edges[-1]), POINTS)
 
 
 def _strength_error(away: FloatArray, strength: FloatArray, error: FloatArray) -> float:
@@ -125,13 +134,20 @@ def events_after(
     for selection, excess, options in pairs:
         if selection.window != best.window or selection.method not in (best.method, INCLUSIVE):
             continue
-        if peak.kind == "fit" and background_function(excess.fit.function).log_linear:
-            given = options._replace(function=excess.fit.function)._asdict()
-            scan = significance_scan(selection.spectrum, [peak.mass], [peak.width], **given)
-            events, error = float(scan.strength[0, 0]), float(scan.strength_error[0, 0])
-        else:
-            alone = _centre(excess)
-            events, error = alone.events, alone.events_error
+        events, error = _events_of(peak, selection, excess, options)
         if np.isfinite(events) and np.isfinite(error):
             rows.append({"method": selection.method, "cut": selection.cut, "events": events, "events_error": error})
     return sorted(rows, key=lambda row: -float(row["cut"]))
+
+
+def _events_of(peak: Peak, selection: ScanInput, excess: ExcessResult, options: FitOptions) -> tuple[float, float]:
+    """Events of the peak in another spectrum, and their error; NaN where it cannot be fitted there."""
+    if peak.kind != "fit" or not background_function(excess.fit.function).log_linear:
+        alone = _centre(excess)
+        return alone.events, alone.events_error
+    given = options._replace(function=excess.fit.function)._asdict()
+    try:
+        scan = significance_scan(selection.spectrum, [peak.mass], [peak.width], **given)
+    except ResonautError:
+        return float("nan"), float("nan")
+    return float(scan.strength[0, 0]), float(scan.strength_error[0, 0])

@@ -78,7 +78,8 @@ def selected_events(config: SearchConfig, jobs: Sequence[ScoreJob], table: Path)
         cuts = possible_cuts(config, weights.sum())
         for cut, chosen in select(scores.scores, scores.fold, cuts, weights).items():
             mask = np.zeros(len(rows), dtype=bool)
-            mask[place[scores.rows[chosen]]] = True
+            own = place[scores.rows[chosen]]
+            mask[own[own >= 0]] = True  # an event on the very edge of the scan may be in no bin
             masks[job.method.title, job.window, cut] = mask
     bins = np.clip(np.searchsorted(edges, mass[rows], side="right") - 1, 0, len(edges) - 2)
     return Selected(rows, bins, masks)

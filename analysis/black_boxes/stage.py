@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +14,27 @@ import numpy as np
 from resonaut import __version__
 from resonaut.analysis.black_boxes.measure import events_after, fit_peak
 from resonaut.analysis.black_boxes.properties import properties_of
+from resonaut.analysis.black_boxes.pull import mass_pull
 from resonaut.analysis.black_boxes.selected import Selected, selected_events
 from resonaut.analysis.black_boxes.toys import global_excess
 from resonaut.analysis.config import SearchConfig
-from resonaut.analysis.interpretation.view import ID_COLUMNS
+from resonaut.analysis.interpretation import FoldEvents
+from resonaut.analysis.interpretation.view import ID_COLUMNS, fold_events, view_of
 from resonaut.analysis.rundir import RunDirectory
 from resonaut.analysis.scoring import ScoreJob
 from resonaut.analysis.seeds import seed_for
 from resonaut.analysis.spectra import INCLUSIVE, fit_options
+from resonaut.errors import ModelError
 from resonaut.files import digest, finite_or_none, read_json, write_json
 from resonaut.processors import read_table, table_columns
 from resonaut.stats import ExcessResult, ScanInput
 
 __all__ = ("FOLDER", "SCHEMA", "excess_stage")
 
+logger = logging.getLogger(__name__)
 SCHEMA = "resonaut.excess/1"
 FOLDER = "excess"
-VERSION = 2  # of this folder's numbers: a change makes the unit again
+VERSION = 3  # of this folder's numbers: a change makes the unit again
 SHOWN = ("m_j1", "m_j2", "m_h", "m_l", "tau21_h", "tau21_l", "tau32_h", "tau32_l", "n_h", "n_l")
 Pairs = Sequence[tuple[ScanInput, ExcessResult]]
 
@@ -84,7 +90,11 @@ def _described(
     selected = selected_events(config, jobs, table)
     shared = selected.shared([s for s, _ in pairs], config.scan.bins)
     found = global_excess([e for _, e in pairs], shared, excess, seed_for(config.seed, FOLDER, "toys"))
-    peak = fit_peak(best, excess, fit_options(config, best))
+    options = fit_options(config, best)._replace(function=excess.fit.function)
+    peak = fit_peak(best, excess, options)
+    folds = _folds(jobs, best, seed_for(config.seed, FOLDER, "folds"))
+    if folds is not None:
+        peak = replace(peak, mass_pull=mass_pull(best, peak, options, folds))
     content = {
         "schema": SCHEMA,
         "low": best.window.low,
@@ -94,11 +104,24 @@ def _described(
         "local_p": excess.local_p,
         "local_significance": excess.local_significance,
         **found.to_dict(),
+        "fit": {name: getattr(excess.fit, name) for name in ("function", "chi2", "ndf", "p_value")},
         "peak": peak.to_dict(),
         "events": events_after(peak, best, [(s, e, fit_options(config, s)) for s, e in pairs]),
         "properties": _properties(config, table, selected, best, excess, columns),
     }
     return dict(finite_or_none(content))
+
+
+def _folds(jobs: Sequence[ScoreJob], best: ScanInput, seed: int) -> list[FoldEvents] | None:
+    """Selected events of the signal region with their scorers: none without a cut; None where the scorers cannot be read."""
+    job = next((j for j in jobs if j.method.title == best.method and j.window in (None, best.window)), None)
+    if job is None:
+        return []
+    try:
+        return fold_events(view_of(job, best.window, best.cut), seed)
+    except ModelError as error:
+        logger.warning("%s: how far the cut moves the mass is not known: %s", best.method, error)
+        return None
 
 
 def _shown(jobs: Sequence[ScoreJob], table: Path, variable: str) -> tuple[str, ...]:
@@ -145,12 +168,24 @@ def _cross_section(
         {
             "signal": row["name"],
             "efficiency": row["efficiency"],
-            **_estimate(events / row["efficiency"], error / row["efficiency"], per_fb),
+            "efficiency_error": row["efficiency"] * _relative_error(row),
+            **_estimate(events / row["efficiency"], _over(events, error, row), per_fb),
         }
         for row in signals
         if tuple(row[name] for name in ("low", "high", "method", "cut")) == place and row["efficiency"]
     ]
     return dict(finite_or_none(found))
+
+
+def _relative_error(row: Mapping[str, Any]) -> float:
+    """Of the yield of a simulated signal: all its nuisance parameters, independent, the larger side of each; luminosity among them."""
+    sides = [max(abs(down), abs(up)) for down, up in row["uncertainties"].values()]
+    return float(np.sqrt(np.sum(np.square(sides))))
+
+
+def _over(events: float, error: float, row: Mapping[str, Any]) -> float:
+    """Error of events / efficiency."""
+    return float(np.hypot(error, events * _relative_error(row)) / row["efficiency"])
 
 
 def _estimate(events: float, error: float, per_fb: float | None) -> dict[str, float | None]:

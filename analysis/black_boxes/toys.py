@@ -86,7 +86,7 @@ def global_excess(
     if not all(background_function(excess.fit.function).log_linear for excess in excesses):
         trials = float(len(excesses))
         p = trials_corrected(local_p, len(excesses))
-        return GlobalExcess(p, float(-special.ndtri(p)), "entries", trials, 0, 0)
+        return GlobalExcess(p, _significance(p, trials, z), "entries", trials, 0, 0)
     rng = np.random.default_rng(seed)
     scans = [PreparedScan.of(excess.fit, [excess.window]) for excess in excesses]
     maxima = np.zeros(0)
@@ -100,7 +100,13 @@ def global_excess(
     if above >= ENOUGH:
         return GlobalExcess(found.global_p, found.global_significance, "toys", trials, len(maxima), above)
     p = float(-np.expm1(trials * np.log1p(-min(local_p, 0.5))))
-    return GlobalExcess(p, float(-special.ndtri(p)), "trials", trials, len(maxima), above)
+    return GlobalExcess(p, _significance(p, trials, z), "trials", trials, len(maxima), above)
+
+
+def _significance(p: float, trials: float, local: float) -> float:
+    """Of the global p-value; far out that is no double any more, while its logarithm is: 1 - (1 - p)^n is n p there."""
+    logarithm = float(np.log(trials) + special.log_ndtr(-local))
+    return float(-special.ndtri_exp(logarithm) if logarithm < -20.0 else -special.ndtri(p))
 
 
 def _trials(maxima: FloatArray) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from resonaut.analysis.reporting.quality import is_poor
+
 __all__ = ("excess_text",)
 
 TOLD = (("m_h", "m_l"), ("m_j1", "m_j2"))
@@ -14,12 +16,23 @@ def excess_text(excess: Mapping[str, Any]) -> str:
     """Global significance, mass, cross-section and jet masses of the `excess` of a summary, one a line."""
     peak = excess["peak"]
     where = f"{peak['mass']:.4g} GeV ({peak['mass_low']:.4g} to {peak['mass_high']:.4g})"
+    if (pull := peak.get("mass_pull")) is not None and excess["cut"] < 1:
+        where += f", {peak['mass'] - pull:.4g} without the pull of the cut"
     lines = [
+        *_fit(excess.get("fit")),
         f"in the whole scan: {_global(excess)}",
         f"if a resonance: {where}, {_value(peak, 'events')} events after the cut",
         f"its size: {_size(excess['cross_section'])}",
     ]
     return "\n".join(lines + _properties(excess["properties"]))
+
+
+def _fit(fit: Mapping[str, Any] | None) -> list[str]:
+    """How well the background is described beside the signal region, where that can be tested."""
+    if fit is None or fit["p_value"] is None or not fit["ndf"]:
+        return []
+    text = f"background: {fit['function']}, chi2/ndf {fit['chi2']:.1f}/{fit['ndf']}, p = {fit['p_value']:.2g}"
+    return [f"{text}: A POOR FIT, the excess may be of the data over a wrong curve" if is_poor(fit) else text]
 
 
 def _global(excess: Mapping[str, Any]) -> str:
@@ -30,7 +43,8 @@ def _global(excess: Mapping[str, Any]) -> str:
         how = f"{excess['above']} of {excess['toys']} pseudo-experiments, beyond them by {excess['trials']:.0f} trials"
     else:
         how = f"{excess['trials']:.0f} trials"
-    return f"global significance {z:.2f}, p = {p:.2g} ({how}; the training is not repeated in them)"
+    z = "unknown" if z is None else f"{z:.2f}"
+    return f"global significance {z}, p = {p:.2g} ({how}; the training is not repeated in them)"
 
 
 def _value(content: Mapping[str, Any], name: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import chi2, norm
 
+from resonaut.analysis.reporting.quality import fit_quality, is_poor
 from resonaut.stats.windows import interval_text
 
 __all__ = ("limit_chart", "scan_chart", "spectrum_chart")
@@ -56,7 +57,7 @@ def spectrum_chart(fits: Sequence[Mapping[str, Any]], axis: Sequence[str]) -> di
     """Spectra with their blinded fits; None where there are none."""
     if not fits:
         return None
-    first = fits[0]["excess"]["fit"]
+    first, quality = fits[0]["excess"]["fit"], fit_quality(fits)
     entries = []
     for each in fits:
         excess = each["excess"]
@@ -73,6 +74,7 @@ def spectrum_chart(fits: Sequence[Mapping[str, Any]], axis: Sequence[str]) -> di
                 "cut": each["cut"],
                 "z": excess["local_significance"],
                 "function": fit["function"],
+                "quality": _quality_text(quality.get((window["low"], window["high"], each["method"], each["cut"]))),
                 "counts": _rounded(counts),
                 "error_low": _rounded(low, 5),
                 "error_high": _rounded(high, 5),
@@ -82,6 +84,13 @@ def spectrum_chart(fits: Sequence[Mapping[str, Any]], axis: Sequence[str]) -> di
             }
         )
     return {"axis": list(axis), "edges": _rounded(first["edges"], 7), "entries": entries}
+
+
+def _quality_text(quality: Mapping[str, Any] | None) -> str:
+    """For the legend; empty where the fit cannot be tested."""
+    if quality is None or quality["p_value"] is None:
+        return ""
+    return f"χ²/ndf {quality['chi2']:.0f}/{quality['ndf']}" + (" (poor fit)" if is_poor(quality) else "")
 
 
 def _numbers(values: Sequence[float | None]) -> list[float]:

@@ -18,6 +18,7 @@ from resonaut.analysis.plots.feature_labels import feature_html
 from resonaut.analysis.reporting import formats
 from resonaut.analysis.reporting.charts import limit_chart, scan_chart, spectrum_chart
 from resonaut.analysis.reporting.figures import Figure, figures_in
+from resonaut.analysis.reporting.quality import POOR, fit_quality, is_poor, quality_counts
 from resonaut.analysis.reporting.sections import campaign, interpretation, machine_files, validation
 from resonaut.analysis.rundir import RunDirectory
 from resonaut.analysis.scoring import interval_name
@@ -71,6 +72,7 @@ def _context(run: RunDirectory) -> dict[str, Any]:
     variable = summary.get("variable", "mjj")
     signals = summary.get("signals", [])
     fits = read_json(run.results / "fits.json") if (run.results / "fits.json").is_file() else []
+    quality = fit_quality(fits)
     axis = _axis(variable)
     corrected = summary["best_trials_corrected_p"]
     return {
@@ -79,6 +81,12 @@ def _context(run: RunDirectory) -> dict[str, Any]:
         "blind": bool(summary.get("blind", summary["config"].get("blind", False))),
         "unblinding": summary.get("unblinding"),
         "excess": summary.get("excess"),
+        "luminosity": _luminosity(summary["config"]),
+        "quality": quality,
+        "best_quality": quality.get(_place(best)) if best else None,
+        "quality_counts": quality_counts(quality.values()),
+        "is_poor": is_poor,
+        "poor": POOR,
         "variable": Markup(html_symbol(variable)),
         "interval": interval_text,
         "place": _place,
@@ -119,6 +127,12 @@ def _figures(run: RunDirectory, best: Mapping[str, Any] | None) -> dict[str, lis
         "limit_figures": figures_in(run.plots, "limits_*"),
         "sic": figures_in(run.plots, "sic*"),
     }
+
+
+def _luminosity(config: Mapping[str, Any]) -> float | None:
+    """fb-1, from either of the two places where a config may have it."""
+    found: float | None = config["luminosity"] or (config["limits"] or {}).get("luminosity")
+    return found
 
 
 def _axis(variable: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -10,11 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 from resonaut.analysis.black_boxes import excess_text
-from resonaut.analysis.black_boxes.measure import fit_peak
+from resonaut.analysis.black_boxes.measure import events_after, fit_peak
 from resonaut.analysis.black_boxes.properties import feature_property, properties_of
+from resonaut.analysis.black_boxes.pull import mass_pull
 from resonaut.analysis.black_boxes.toys import correlated_poisson, global_excess
 from resonaut.analysis.cli import main
 from resonaut.analysis.config import parse_config
+from resonaut.analysis.interpretation import FoldEvents
 from resonaut.analysis.search import run_search
 from resonaut.analysis.spectra import FitOptions
 from resonaut.files import read_json
@@ -146,6 +149,19 @@ def test_an_excess_beyond_the_toys_is_corrected_for_trials() -> None:
     assert found.p == pytest.approx(found.trials * best.local_p, rel=0.01)
 
 
+def test_an_excess_beyond_double_precision_has_a_significance() -> None:
+    """p = 0 as a double; the significance is that of n p: z^2 falls by 2 ln n, to first order."""
+    counts = np.round(200_000 * shape())
+    counts[11:15] *= 1.6
+    excesses = [local_p_value((counts, EDGES), window) for window in WINDOWS]
+    best = max(excesses, key=lambda e: e.local_significance)
+    assert best.local_p == 0
+    found = global_excess(excesses, np.broadcast_to((200_000 * shape())[:, None, None], (30, 6, 6)), best, seed=1)
+    z = best.local_significance
+    assert (found.p, found.kind) == (0.0, "trials")
+    assert found.significance == pytest.approx(z - np.log(found.trials) / z, abs=0.01)
+
+
 # --- mass, events ----------------------------------------------------------------------------------------------------
 
 
@@ -164,6 +180,56 @@ def test_mass_and_events_of_an_injected_resonance_cover_the_truth() -> None:
     assert 0.68 - 3 * np.sqrt(0.22 / seen) < inside / seen < 0.68 + 3 * np.sqrt(0.22 / seen)
     assert np.mean(pulls) == pytest.approx(0.2, abs=0.45)  # the largest of some fits is a little too large
     assert np.std(pulls) == pytest.approx(1.0, abs=0.3)
+
+
+def _pulled(seed: int, peak_at: float) -> tuple[float, float]:
+    """Pull that is found and that of the labels, where a score wants jets of 400 GeV at 3650 GeV, give or take 4 %."""
+    rng = np.random.default_rng(seed)
+    mass = np.concatenate([falling(rng, 60_000), rng.normal(peak_at, 100.0, 1000)])
+    jet = np.concatenate([rng.exponential(150.0, 60_000), rng.normal(400.0, 15.0, 1000)])
+    window = next(w for w in WINDOWS if w.low < 3600 < w.high)
+
+    def score(features: Array, at: Array) -> Array:
+        return np.asarray(-np.abs(features[:, 0] / at - 400.0 / 3650.0))
+
+    selected = score(jet[:, None], mass) >= -0.005
+    counts = np.histogram(mass[selected], EDGES)[0].astype(float)
+    selection, options = ScanInput(window, "toy", 0.1, (counts, EDGES)), FitOptions("dijet4", 13_000.0, None)
+    peak = fit_peak(selection, local_p_value((counts, EDGES), window), options)
+    chosen = selected & window.in_signal_region(mass)
+    fold = FoldEvents(score, jet[:, None], mass, chosen, jet[chosen, None], mass[chosen], -0.005)
+    signal = np.arange(len(mass)) >= 60_000
+    return mass_pull(selection, peak, options, [fold]), float(mass[signal & selected].mean() - mass[signal].mean())
+
+
+@pytest.mark.parametrize(("peak_at", "sign"), [(3540.0, 1), (3750.0, -1)])
+def test_the_pull_of_a_cut_that_knows_the_mass_is_found(peak_at: float, sign: int) -> None:
+    found, truth = np.mean([_pulled(seed, peak_at) for seed in range(2, 7)], axis=0)
+    assert sign * truth > 15
+    assert found == pytest.approx(truth, abs=0.4 * abs(truth))
+
+
+def test_a_cut_that_does_not_know_the_mass_pulls_nothing() -> None:
+    window, rng = WINDOWS[2], np.random.default_rng(3)
+    counts = np.round(3000 * shape())
+    counts[8:12] += (30, 80, 80, 30)
+    selection, options = ScanInput(window, "toy", 0.1, (counts, EDGES)), FitOptions("dijet4", 13_000.0, None)
+    peak = fit_peak(selection, local_p_value((counts, EDGES), window), options)
+    x = rng.random((200, 1))
+    fold = FoldEvents(lambda f, _: np.asarray(f[:, 0]), x, x[:, 0], x[:, 0] > 0, x, x[:, 0], 0.0)
+    assert mass_pull(selection, peak, options, [fold]) == pytest.approx(0.0, abs=0.5)
+    assert mass_pull(selection, peak, options, []) == pytest.approx(0.0, abs=0.5)  # no cut
+    assert np.isnan(mass_pull(selection, replace(peak, kind="centre"), options, [fold]))
+
+
+def test_a_spectrum_that_cannot_be_fitted_has_no_row() -> None:
+    window = WINDOWS[2]
+    good, nothing = np.round(3000 * shape()), np.zeros(30)
+    good[11:15] *= 1.4
+    excess, options = local_p_value((good, EDGES), window), FitOptions("dijet4", 13_000.0, None)
+    pairs = [(ScanInput(window, "toy", cut, (n, EDGES)), excess, options) for cut, n in ((0.1, good), (0.01, nothing))]
+    peak = fit_peak(pairs[0][0], excess, options)
+    assert [row["cut"] for row in events_after(peak, pairs[0][0], pairs)] == [0.1]
 
 
 def test_without_an_excess_the_mass_is_the_signal_region() -> None:
@@ -241,7 +307,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     x = np.where(rng.random(4000) < KEPT, 0.995, 0.5)
     columns = {"mjj": rng.normal(3600.0, 100.0, 4000), "x": x, "m_h": rng.normal(400.0, 15.0, 4000)}
     write_table(made / "signal.parquet", {**columns, "weight": np.ones(4000)})
-    signals = [{"name": "model", "files": ["signal.parquet"], "mass": 3600, "generated": 8000}]
+    signals = [
+        {
+            "name": "model",
+            "files": ["signal.parquet"],
+            "mass": 3600,
+            "generated": 8000,
+            "uncertainties": {"luminosity": 0.3},
+        }
+    ]
     run_search(parse_config(config_of(signals=signals)), made, made / "run")
     return made
 
@@ -266,6 +340,12 @@ def test_a_box_without_labels_is_described(folder: Path) -> None:
     (model,) = size["models"]
     assert model["efficiency"] == pytest.approx(KEPT / 2, rel=0.1)  # half of the generated events are in the table
     assert model["events"] == pytest.approx(2 * SIGNAL, abs=4 * model["events_error"] + 0.1 * SIGNAL)
+    # 30 % from the luminosity, 2 % from the 3000 selected simulated events, and those of the fit
+    expected = np.hypot(peak["events_error"] / model["efficiency"], model["events"] * np.hypot(0.3, 1 / np.sqrt(3000)))
+    assert model["events_error"] == pytest.approx(expected, rel=0.01)
+    assert model["fb_error"] == pytest.approx(model["events_error"] / 50.0)
+    assert abs(peak["mass_pull"]) < 0.5  # this score does not know the mass
+    assert excess["fit"]["function"] == "dijet4"
     found = {row["feature"]: row for row in excess["properties"]}["m_h"]
     assert found["mean"] == pytest.approx(400.0, abs=4 * found["mean_error"])
     assert found["peak"] == pytest.approx(400.0, abs=10.0)
@@ -277,6 +357,11 @@ def test_the_report_and_the_command_line_tell_it(folder: Path) -> None:
     assert "if it is model" in page
     text = excess_text(read_json(folder / "run" / "summary.json")["excess"])
     assert "global significance" in text
+    assert "background: dijet4, chi2/ndf" in text
+    excess = read_json(folder / "run" / "summary.json")["excess"]
+    poor = excess_text({**excess, "fit": {**excess["fit"], "p_value": 1e-4}, "global_significance": None})
+    assert "A POOR FIT" in poor.splitlines()[0]
+    assert "global significance unknown" in poor
     assert "the training is not repeated" in text
     assert "fb if it is model" in text
 

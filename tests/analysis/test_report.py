@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pypdf import PdfReader
+from scipy.stats import chi2
 
 from resonaut.analysis.config import parse_config
 from resonaut.analysis.plots import draw_scan, save_figure
@@ -207,6 +208,104 @@ def test_a_blinded_run_has_a_report_that_shows_no_observation(copy: Path) -> Non
     assert "largest excess is in" not in page.sections["summary"]
     assert compact(expected) in page.sections["summary"]
     assert "hidden" in page.sections["summary"]
+
+
+def test_a_method_without_some_of_its_figures_has_its_section(copy: Path) -> None:
+    """As one feature alone has no score map, and a scorer that cannot be read no importance."""
+    path = copy / "interpretation/interpretation.json"
+    content = json.loads(path.read_text())
+    content["methods"][0].update(figures=["features"], importance=[], working_points={"0.1": None})
+    path.write_text(json.dumps(content))
+    page = _page(copy)
+    assert "trees features" in page.images
+    assert "trees score map" not in page.images
+
+
+EVIL = '<img src=x onerror="alert(1)">\'</script><script>alert(2)</script>'
+
+
+def _spoilt(content: Any) -> Any:
+    """Every text of a JSON file that a user, a file or a third party may have chosen, with markup at its end."""
+    if isinstance(content, dict):
+        return {key: value if key in ("schema", "folder") else _spoilt(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_spoilt(value) for value in content]
+    return content + EVIL if isinstance(content, str) and content != "done" else content
+
+
+def test_no_text_of_a_run_becomes_markup(copy: Path) -> None:
+    (copy / "validation").mkdir()
+    (copy / "validation/validation.json").write_text(json.dumps(_checks()))
+    for name in (
+        "summary.json",
+        "results/fits.json",
+        "interpretation/interpretation.json",
+        "validation/validation.json",
+    ):
+        content = _spoilt(json.loads((copy / name).read_text()))
+        if name == "summary.json":
+            content["events"]["reasons"] = {EVIL: 3}
+            content["warnings"] = [EVIL]
+        (copy / name).write_text(json.dumps(content))
+    text = write_report(copy).read_text()
+    page = Text(text)
+    assert page.open == []
+    assert "<img src=x" not in text
+    assert "<script>alert" not in text
+    assert text.count("<script") == 3  # the class of the page, the numbers, the program
+
+
+# --- how well the fits describe their spectra ------------------------------------------------------------------------
+
+
+def _poor(copy: Path, p: float | None, ndf: int = 22) -> Text:
+    """The page where the fit of the largest excess has this p-value."""
+    best = json.loads((copy / "summary.json").read_text())["best"]
+    fits = json.loads((copy / "results/fits.json").read_text())
+    for each in fits:
+        window = each["excess"]["window"]
+        if (window["low"], each["method"], each["cut"]) == (best["low"], best["method"], best["cut"]):
+            each["excess"]["fit"].update(chi2=51.26, ndf=ndf, p_value=p)
+    (copy / "results/fits.json").write_text(json.dumps(fits))
+    return _page(copy)
+
+
+def test_a_poor_fit_is_told_before_the_excess(copy: Path) -> None:
+    page = _poor(copy, 4e-4)
+    shown = page.sections["summary"]
+    assert (
+        0 <= shown.find("The background fit behind the largest excess is poor") < shown.find("The largest excess is in")
+    )
+    assert "χ²/ndf = 51.3/22, p = 4.0 × 10⁻⁴" in shown
+    assert "1 poor" in shown
+    assert "they know of no wrong background function" in page.sections["excess"]
+    assert "51.3/22" in page.sections["entries"]
+    assert (
+        "51/22 (poor fit)" in (copy / "report.html").read_text()
+    )  # the legend of the chart, JSON is ASCII but for this
+
+
+def test_a_good_fit_is_shown_without_alarm(copy: Path) -> None:
+    shown = _poor(copy, 0.3).sections["summary"]
+    assert "is poor" not in shown
+    assert "the fit has χ²/ndf = 51.3/22 (p = 0.300)" in shown
+
+
+def test_a_fit_that_cannot_be_tested_says_so(copy: Path) -> None:
+    shown = _poor(copy, None, ndf=0).sections["summary"]
+    assert "is poor" not in shown
+    assert "Too few events are left for a test of that fit." in shown
+
+
+def test_the_chi_square_is_that_of_the_bins_outside_of_the_signal_region(run: Path) -> None:
+    fits = json.loads((run / "results/fits.json").read_text())
+    fit = next(f for f in fits if f["method"] == "inclusive")["excess"]["fit"]
+    n, mu = (np.array(fit[name])[np.array(fit["mask"])] for name in ("counts", "expected"))
+    assert mu.min() > 5  # nothing has to be merged
+    value, ndf = float(((n - mu) ** 2 / mu).sum()), len(n) - 4
+    shown = Text((run / "report.html").read_text()).sections["entries"]
+    assert f"{value:.1f}/{ndf}" in shown
+    assert p_text(float(chi2.sf(value, ndf))) in shown
 
 
 def test_an_unblinding_is_told(copy: Path) -> None:

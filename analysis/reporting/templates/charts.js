@@ -108,7 +108,7 @@
         });
         const ly = box.top + 20 + row * 18;
         element("circle", { cx: box.right - 12, cy: ly - 4, r: 4, fill: tone }, svg);
-        element("text", { x: box.right - 22, y: ly, "text-anchor": "end" }, svg, `${cutName(e.cut)}: ${e.z !== null ? signed(e.z) + "σ" : e.counts.includes(null) ? "blinded" : "no fit"}`);
+        element("text", { x: box.right - 22, y: ly, "text-anchor": "end" }, svg, `${cutName(e.cut)}: ${e.z !== null ? signed(e.z) + "σ" : e.counts.includes(null) ? "blinded" : "no fit"}${e.quality ? ", " + e.quality : ""}`);
         const strip = { left: box.left, right: box.right, top: main + 6 + row * pull, bottom: main + row * pull + pull };
         const py = linear([-4.5, 4.5], [strip.bottom, strip.top]);
         py.ticks = [-3, 0, 3];
@@ -237,7 +237,7 @@
       if (methods.length > 1) chips(filter, "Method", methods, shownMethods, m => m, null, apply);
       if (cuts.length > 1) chips(filter, "Cut", cuts, shownCuts, cutName, null, apply);
     }
-    [...element.tHead.rows[0].cells].slice(0, 8).forEach((head, column) => {
+    [...element.tHead.rows[0].cells].slice(0, 11).forEach((head, column) => {
       head.setAttribute("data-sort", "");
       head.setAttribute("tabindex", "0");
       const key = row => column === 1 ? row.dataset.method : JSON.parse(row.dataset.values)[column];
