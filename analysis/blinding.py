@@ -124,14 +124,14 @@ def require_reason(reason: str) -> None:
         raise ConfigError(msg)
 
 
-def require_verdict(verdict: str | None, *, force: bool) -> None:
+def require_verdict(validation: Mapping[str, Any] | None, *, force: bool) -> None:
     """ConfigError where a validation does not allow to look, unless it is forced."""
-    if force or verdict in ("green", "amber"):
+    if force or (validation and validation["verdict"] in ("green", "amber")):
         return
-    found = "is red" if verdict == "red" else "has not been made"
+    found = f"is red: {validation['diagnosis']}" if validation else "has not been made"
     msg = (
-        f"the validation of this search {found}: what it would show cannot be trusted. Read RUN/validation/validation.json, mend the "
-        "search, and validate it again; --force looks nevertheless, and is recorded"
+        f"the validation of this search {found}. What it would show cannot be trusted: mend the search (validation/validation.json has "
+        "all checks), and validate it again; --force looks nevertheless, and is recorded"
     )
     raise ConfigError(msg)
 

@@ -12,6 +12,7 @@ import click
 
 from resonaut import __version__
 from resonaut.analysis.commands import COMMANDS
+from resonaut.analysis.commands.told import tell_search
 from resonaut.errors import ResonautError
 
 __all__ = ("main",)
@@ -73,27 +74,6 @@ def main(verbose: int) -> None:
     logging.getLogger("resonaut.compiled").setLevel(logging.INFO)  # its one line explains half a minute of silence
 
 
-def _tell(report: Path) -> None:
-    from resonaut.files import read_json
-    from resonaut.stats.windows import interval_text
-
-    summary = read_json(report.with_name("summary.json"))
-    if best := summary["best"]:
-        cut = "no cut" if best["cut"] >= 1 else f"the most anomalous {100 * best['cut']:g} %"
-        click.echo(
-            f"largest excess: {interval_text(best['low'], best['high'])} GeV, {best['method']}, {cut}: "
-            f"{best['observed']:.0f} events, expected {best['expected']:.1f} +- {best['expected_error']:.1f}, "
-            f"local significance {best['local_significance']:.2f}"
-        )
-    if excess := summary.get("excess"):
-        from resonaut.analysis.black_boxes import excess_text
-
-        click.echo(excess_text(excess))
-    for warning in summary["warnings"]:
-        click.secho(f"note: {warning}", fg="yellow")
-    click.echo(f"report:  {report}\nnumbers: {report.with_name('summary.json')}")
-
-
 @main.command(short_help="Run the search that a config describes.")
 @click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--out", type=_OUT, help="Run directory.  [default: runs/NAME of the config]")
@@ -124,7 +104,7 @@ def run(config: Path, out: Path | None, workers: int | None, seed: int | None, d
     if dry_run:
         click.echo(describe_search(search, base))
         return
-    _tell(run_search(search, base, out or Path("runs") / search.name.replace(" ", "-")))
+    tell_search(run_search(search, base, out or Path("runs") / search.name.replace(" ", "-")))
 
 
 @main.command(short_help="The default search on your own files, with no config.")
@@ -157,7 +137,7 @@ def hunt(
     named = tuple(name.strip() for name in (features or "").split(",") if name.strip())
     choice: dict[str, Any] = {"resonance": resonance, "variable": variable, "features": named}
     config = hunt_config(files, out, name=out.name, seed=seed, workers=workers, **choice)
-    _tell(run_search(config, Path("/"), out))
+    tell_search(run_search(config, Path("/"), out))
 
 
 @main.command(short_help="A whole search on the events that ship with resonaut.")
@@ -173,7 +153,7 @@ def demo(signal: str, out: Path | None, workers: int) -> None:
 
     config, base = demo_config(signal=signal == "1")
     default = Path("runs") / ("demo" if signal == "1" else "demo-background")
-    _tell(run_search(config.model_copy(update={"workers": workers}), base, out or default))
+    tell_search(run_search(config.model_copy(update={"workers": workers}), base, out or default))
 
 
 @main.command(short_help="Write the report of a finished run again.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ from resonaut.stats import LimitResult, ScanResult
 __all__ = ("describe_search", "run_search", "unblind_search")
 
 logger = logging.getLogger(__name__)
+EVIDENCE = 3.0  # global standard deviations from which an excess is worth a validation
 
 
 @dataclass(frozen=True)
@@ -219,10 +221,9 @@ def unblind_search(config: SearchConfig, out: Path, *, reason: str, force: bool 
         if validation is None and not force:
             simulation = simulation_stage(config, base, run)
             validation = validation_stage(config, base, run, events, simulation, signal_samples(config, base, run))
-        verdict = validation["verdict"] if validation else None
-        require_verdict(verdict, force=force)
+        require_verdict(validation, force=force)
         own = config_hash(config, base, events.key)
-        forced = verdict not in ("green", "amber")
+        forced = validation is None or validation["verdict"] not in ("green", "amber")
         record_unblinding(run.path, reason=reason, own_hash=own, validation=validation, forced=forced)
         return _run(config, base, run, started)
 
@@ -252,13 +253,25 @@ def _run(config: SearchConfig, base: Path, run: RunDirectory, started: float) ->
         signals=results.signal_rows,
         excess=results.excess,
         timings=work.timings(),
-        warnings=[*work.warnings(config, results.scan), *state.warnings],
+        warnings=[*work.warnings(config, results.scan), *state.warnings, *_unvalidated(results.excess, validation)],
         blind=state.hidden,
         unblinding=state.record,
         validation=validation,
     )
     write_json(run.summary, summary)
     return write_report(run.path)
+
+
+def _unvalidated(excess: Mapping[str, Any] | None, validation: Mapping[str, Any] | None) -> list[str]:
+    """That nobody has tried the search that found something on background."""
+    significance = excess and excess["global_significance"]
+    if validation or not significance or significance < EVIDENCE:
+        return []
+    text = (
+        "this excess is not validated: a selection that has learnt the mass makes one of background alone; `resonaut validate` repeats "
+        "the whole search on background"
+    )
+    return [text]
 
 
 @dataclass(frozen=True)

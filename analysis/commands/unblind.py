@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from resonaut.analysis.commands.told import tell_search
+
 __all__ = ("unblind",)
 
 
@@ -28,4 +30,5 @@ def unblind(folder: Path, reason: str, force: bool, workers: int | None) -> None
     if workers is not None:
         search = search.model_copy(update={"workers": workers})
     report = unblind_search(search, folder, reason=reason, force=force)
-    click.echo(f"record:  {folder / 'unblinding.json'}\nreport:  {report}")
+    tell_search(report)
+    click.echo(f"record:  {folder / 'unblinding.json'}")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-__all__ = ("validate",)
+from resonaut.analysis.commands.told import COLOURS
 
-_COLOURS = {"green": "green", "amber": "yellow", "red": "red"}
+__all__ = ("validate",)
 
 
 @click.command(short_help="Check a search before its signal regions are looked at.")
@@ -46,9 +46,12 @@ def validate(config: Path, out: Path | None, quick: bool, workers: int | None) -
     path = run_validation(search, base, folder)
     content = read_json(path)
     for check in content["checks"]:
-        click.secho(f"{check['verdict']:6}", fg=_COLOURS[check["verdict"]], nl=False)
+        made = check["made"] or check["verdict"] != "green"
+        click.secho(
+            f"{check['verdict']:6}" if made else "-     ", fg=COLOURS[check["verdict"]] if made else None, nl=False
+        )
         click.echo(f"{check['title']}: {check['diagnosis']}")
-    click.secho(f"{content['verdict']}: {content['diagnosis']}", fg=_COLOURS[content["verdict"]], bold=True)
+    click.secho(f"{content['verdict']}: {content['diagnosis']}", fg=COLOURS[content["verdict"]], bold=True)
     click.echo(f"numbers: {path}")
     if (folder / "summary.json").is_file():
         click.echo(f"report:  {write_report(folder)}")

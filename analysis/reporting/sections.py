@@ -65,18 +65,22 @@ def validation(run: Path) -> dict[str, Any] | None:
     checks = []
     for row in (row for row in rows if isinstance(row, Mapping)):
         name = row.get("figure")
+        idle = row.get("made") is False and row.get("verdict") == "green"
         checks.append(
             {
                 "name": str(row.get("title") or row.get("name") or "unnamed"),
                 "verdict": _verdict(row.get("verdict")),
-                "word": str(row.get("verdict", "no verdict")),
+                "word": "not made" if idle else str(row.get("verdict", "no verdict")),
+                "idle": idle,
                 "number": row.get("number"),
                 "threshold": row.get("threshold"),
                 "diagnosis": str(row.get("diagnosis") or ""),
                 "figure": (_figure(run / str(name)) or _figure(run / "validation" / str(name))) if name else None,
             }
         )
-    counts = {verdict: sum(check["verdict"] == verdict for check in checks) for verdict in ("green", "red", "amber")}
+    made = [check for check in checks if not check["idle"]]
+    counts = {verdict: sum(check["verdict"] == verdict for check in made) for verdict in ("green", "red", "amber")}
+    counts["not made"] = len(checks) - len(made)
     return {"checks": checks, "counts": counts, "diagnosis": str(about.get("diagnosis") or "")}
 
 

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-__all__ = ("CHECKS", "WORST", "Alarm", "Check", "bonferroni", "worst")
+__all__ = ("CHECKS", "WORST", "Alarm", "Check", "bonferroni", "not_made", "worst")
 
 WORST = ("green", "amber", "red")
 
@@ -104,6 +104,8 @@ class Check:
         Of a search without fault, after Bonferroni over the tests inside of the check; None where the check is no test.
     figure
         Stem of the figure below the run directory.
+    made
+        Whether there was anything to check.
     details
         More numbers.
     """
@@ -116,6 +118,7 @@ class Check:
     diagnosis: str
     p_value: float | None = None
     figure: str | None = None
+    made: bool = True
     details: dict[str, Any] = field(default_factory=dict)
 
     def with_figure(self, stem: str) -> Check:
@@ -124,3 +127,8 @@ class Check:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+def not_made(name: str, title: str, why: str, verdict: str = "green") -> Check:
+    """A check that had nothing to look at: amber where it should have had."""
+    return Check(name, title, None, None, verdict, f"not made: {why}", made=False)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from resonaut.analysis.plots.canvas import Drawn
 from resonaut.analysis.scoring import search_windows
 from resonaut.analysis.signals import SignalSample, signal_window
-from resonaut.analysis.validation.checks import Check
+from resonaut.analysis.validation.checks import Check, not_made
 from resonaut.analysis.validation.figures import draw_bars
 from resonaut.analysis.validation.setting import Setting
 from resonaut.processors import read_table
@@ -82,7 +82,7 @@ def contamination_check(setting: Setting) -> Result:
     title = "signal in the sidebands"
     found = [each for sample in setting.samples if (each := _of(setting, sample)) is not None]
     if not found:
-        return Check("contamination", title, None, None, "green", "not made: the config names no signals"), None
+        return not_made("contamination", title, "the config names no signals"), None
     one = max(found, key=lambda each: each.ratio)
     sure = one.ratio - 2 * one.error
     verdict = "red" if sure > ALLOWED else "amber" if sure > TOLD else "green"

@@ -11,9 +11,10 @@ from scipy.stats import norm, rankdata
 from resonaut.analysis.plots.canvas import Drawn
 from resonaut.analysis.scoring import ScoreJob
 from resonaut.analysis.seeds import seed_for
-from resonaut.analysis.validation.checks import Check, bonferroni
+from resonaut.analysis.validation.checks import Check, bonferroni, not_made
 from resonaut.analysis.validation.figures import draw_bars
 from resonaut.analysis.validation.setting import Setting
+from resonaut.models import make_scorer
 from resonaut.processors import read_table
 from resonaut.stats import Window
 
@@ -68,8 +69,16 @@ def _windows(job: ScoreJob, setting: Setting) -> list[Window]:
 
 
 def _columns(job: ScoreJob) -> dict[str, Floats]:
+    """The mass and the features as the method reads them."""
     table = read_table(job.table, columns=[*job.features, job.variable])
-    return {name: np.asarray(table[name], dtype=np.float64) for name in table.fields}
+    columns = {name: np.asarray(table[name], dtype=np.float64) for name in table.fields}
+    return columns | {name: columns[name] / columns[job.variable] for name in _scaled(job)}
+
+
+def _scaled(job: ScoreJob) -> tuple[str, ...]:
+    """Features that the method divides by the event's mass."""
+    scorer = make_scorer(job.method.name, features=job.features, **job.method.options)
+    return tuple(getattr(scorer, "scaled_by_mass", ()))
 
 
 def _verdict(setting: Setting, p: float, size: float) -> str:
@@ -81,6 +90,7 @@ def feature_check(setting: Setting) -> Result:
     found: dict[tuple[str, Window], Separation] = {}
     for job in setting.jobs:
         columns = _columns(job)
+        read = {name: f"{name} / {job.variable}" if name in _scaled(job) else name for name in job.features}
         for window in _windows(job, setting):
             lower, upper = (
                 window.in_lower_sideband(columns[job.variable]),
@@ -88,10 +98,10 @@ def feature_check(setting: Setting) -> Result:
             )
             for name in job.features:
                 values, known = columns[name], np.isfinite(columns[name])
-                found[name, window] = separation(values[lower & known], values[upper & known])
+                found[read[name], window] = separation(values[lower & known], values[upper & known])
     title = "features against the mass: lower against upper sideband"
     if not found:
-        return Check("feature_correlation", title, None, None, "amber", "not made: no method has features"), None
+        return not_made("feature_correlation", title, "no method has features", "amber"), None
     (name, window), one = max(found.items(), key=lambda item: item[1].size)
     p = bonferroni(one.p, len(found))
     verdict = _verdict(setting, p, one.size)
@@ -106,7 +116,7 @@ def feature_check(setting: Setting) -> Result:
         )
         text = (
             f"{', '.join(names)} depends on the mass: {name} tells the sidebands of {window} apart with AUC = {one.size:.2f}; a selection that learns "
-            "from it learns the mass. Leave it out, divide it by the mass, or decorrelate the score (ddt)"
+            f"from it learns the mass. Leave it out, {_remedy(name)}, or decorrelate the score (ddt)"
         )
     best = {n: max(s.size for (k, _), s in found.items() if k == n) for n, _ in found}
     drawn = draw_bars(
@@ -115,6 +125,12 @@ def feature_check(setting: Setting) -> Result:
     )  # fmt: skip
     details = {"tests": len(found), "features": best}
     return Check("feature_correlation", title, one.size, AUC_ALLOWED, verdict, text, p, details=details), drawn
+
+
+def _remedy(name: str) -> str:
+    if " / " in name:
+        return "read it as it is (options: {scaled_by_mass: []})"
+    return "divide it by the mass (options: {scaled_by_mass: [...]})"
 
 
 def _joint(columns: dict[str, Floats], job: ScoreJob, window: Window, seed: int) -> Separation:
@@ -151,7 +167,7 @@ def joint_check(setting: Setting) -> Result:
             found[job.method.title, window] = _joint(columns, job, window, seed)
     title = "all features together against the mass: a classifier of the sidebands"
     if not found:
-        return Check("joint_correlation", title, None, None, "amber", "not made: no method has features"), None
+        return not_made("joint_correlation", title, "no method has features", "amber"), None
     (method, window), one = max(found.items(), key=lambda item: item[1].auc)
     p = bonferroni(float(norm.sf(one.z)), 2 * len(found))  # out of fold, only an AUC above one half is a separation
     verdict = _verdict(setting, p, one.auc)
@@ -176,7 +192,7 @@ def score_check(setting: Setting) -> Result:
         )
     title = "scores against the mass: lower against upper sideband"
     if not found:
-        return Check("score_correlation", title, None, None, "amber", "not made: no method has scores"), None
+        return not_made("score_correlation", title, "no method has scores", "amber"), None
     (method, window), one = max(found.items(), key=lambda item: item[1].size)
     p = bonferroni(one.p, len(found))
     verdict = _verdict(setting, p, one.size)

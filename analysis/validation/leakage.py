@@ -24,7 +24,7 @@ from resonaut.analysis.plots.canvas import Drawn
 from resonaut.analysis.rundir import RunDirectory, Unit
 from resonaut.analysis.scoring import ScoreJob, load_scores, score_stage
 from resonaut.analysis.seeds import seed_for
-from resonaut.analysis.validation.checks import Check, bonferroni
+from resonaut.analysis.validation.checks import Check, bonferroni, not_made
 from resonaut.analysis.validation.correlation import separation
 from resonaut.analysis.validation.figures import draw_histograms
 from resonaut.analysis.validation.masses import permuted_masses, twin_groups
@@ -50,7 +50,7 @@ def twins_check(setting: Setting) -> Result:
     """Are there copies of events, which a fold can know from another?"""
     title = "copies of events: same features and same mass"
     if not setting.jobs:
-        return Check("twins", title, None, None, "amber", "not made: no method has features"), None
+        return not_made("twins", title, "no method has features", "amber"), None
     job = max(setting.jobs, key=lambda each: len(each.features))
     table = read_table(job.table, columns=[*job.features, job.variable])
     columns = np.column_stack([np.asarray(table[name], dtype=np.float64) for name in table.fields])

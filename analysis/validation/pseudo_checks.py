@@ -19,7 +19,7 @@ from resonaut.analysis.plots.canvas import Drawn
 from resonaut.analysis.scoring import possible_cuts
 from resonaut.analysis.seeds import seed_for
 from resonaut.analysis.spectra import INCLUSIVE
-from resonaut.analysis.validation.checks import Check, bonferroni
+from resonaut.analysis.validation.checks import Check, bonferroni, not_made
 from resonaut.analysis.validation.figures import draw_histograms
 from resonaut.analysis.validation.setting import Setting
 from resonaut.stats import available_functions, fit_background, local_p_values
@@ -151,7 +151,7 @@ def pseudo_checks(setting: Setting, experiments: Sequence[Sequence[dict[str, Any
     if not groups:
         why = "no pseudo-experiments were asked for" if len(experiments) < 2 else "they have no p-values"
         verdict = "amber" if len(experiments) >= 2 else "green"
-        return [(Check(name, title, None, None, verdict, f"not made: {why}"), None) for name, title in titles.items()]
+        return [(not_made(name, title, why, verdict), None) for name, title in titles.items()]
     tests = [_tests(setting, method, z) for method, z in groups.items()]
     return [
         (_mean(setting, titles["pseudo_mean"], tests), _figure(setting, tests)),

@@ -11,7 +11,7 @@ from scipy.stats import chi2, norm
 
 from resonaut.analysis.plots.canvas import Drawn
 from resonaut.analysis.spectra import INCLUSIVE, FitOptions
-from resonaut.analysis.validation.checks import Check, bonferroni, worst
+from resonaut.analysis.validation.checks import Check, bonferroni, not_made, worst
 from resonaut.analysis.validation.figures import draw_bars, draw_points
 from resonaut.analysis.validation.setting import Selected, Setting
 from resonaut.errors import ResonautError
@@ -57,7 +57,7 @@ def sculpting_check(setting: Setting) -> Result:
     usable = [row for row in rows if np.isfinite(row[3])]
     title = "mass spectrum after each cut, fit outside of the signal region"
     if not usable:
-        return _not_made("sculpting_fit", title, "no spectrum after a cut could be fitted", "amber"), None
+        return not_made("sculpting_fit", title, "no spectrum after a cut could be fitted", "amber"), None
     method, window, cut, smallest = min(usable, key=lambda row: row[3])
     p = bonferroni(smallest, len(usable))
     verdict = setting.alarm.verdict(p)
@@ -82,10 +82,6 @@ def sculpting_check(setting: Setting) -> Result:
 
 def _where(method: str, window: Window, cut: float) -> dict[str, Any]:
     return {"method": method, "low": window.low, "high": window.high, "cut": cut}
-
-
-def _not_made(name: str, title: str, why: str, verdict: str = "green") -> Check:
-    return Check(name, title, None, None, verdict, f"not made: {why}")
 
 
 class Flatness(NamedTuple):
@@ -139,17 +135,26 @@ def _flatness(k: Floats, n: Floats, x: Floats, degree: int) -> Flatness:
     return Flatness(float(chi2.sf(statistic, ndf)), float(spread))
 
 
+def _with_neighbours(window: Window, edges: Floats) -> tuple[float, float]:
+    """The signal region and half its width on each side: where a resonance in it has its tails."""
+    inside = np.flatnonzero(bins_overlapping(edges, window.low, window.high))
+    more = max(1, (len(inside) + 1) // 2)
+    return float(edges[max(inside[0] - more, 0)]), float(edges[min(inside[-1] + 1 + more, len(edges) - 1)])
+
+
+OR_SIGNAL = "; beside the signal region alone: the tails of a signal inside of it look the same, and what the pseudo-experiments find decides"
+
+
 def efficiency_check(setting: Setting) -> Result:
     """Is the efficiency of each cut flat in the mass, or at least smooth, outside of the signal region?"""
     found = []
     for each in setting.selected:
-        outside = ~bins_overlapping(each.edges, each.window.low, each.window.high)
-        for cut, counts in each.counts.items():
-            merged = _merged(counts, each.all_counts, outside)
+        for cut in each.counts:
+            merged = _efficiency(each, cut, each.window.low, each.window.high)
             found.append((each, cut, merged, _flatness(*merged, 0), _flatness(*merged, 2)))
     title = "efficiency of each cut against the mass, outside of the signal region"
     if not found:
-        return _not_made("sculpting_efficiency", title, "no method has scores", "amber"), None
+        return not_made("sculpting_efficiency", title, "no method has scores", "amber"), None
     tests = 2 * len(found)
     rough = min(found, key=lambda row: (row[4].p, -row[4].spread))
     uneven = min(found, key=lambda row: (row[3].p, -row[3].spread))
@@ -157,6 +162,11 @@ def efficiency_check(setting: Setting) -> Result:
     verdict = setting.alarm.verdict(p_rough, effect=rough[4].spread, allowed=EFFICIENCY_ALLOWED)
     each, cut, _, _, smooth = rough
     number, p = smooth.spread, p_rough
+    far = [_flatness(*_efficiency(e, c, *_with_neighbours(e.window, e.edges)), 2) for e, c, *_ in found]
+    beside = verdict == "red" and not any(
+        setting.alarm.verdict(bonferroni(one.p, tests), effect=one.spread, allowed=EFFICIENCY_ALLOWED) == "red"
+        for one in far
+    )
     if verdict == "green":
         each, cut, _, flat, _ = uneven
         number, p = flat.spread, p_flat
@@ -173,14 +183,21 @@ def efficiency_check(setting: Setting) -> Result:
             f"the efficiency of {each.method}, cut {100 * cut:g} %, trained in {each.window}, has a structure in the mass that no smooth curve "
             f"follows ({100 * number:.0f} %, p = {smooth.p:.2g}): the selection knows the mass and sculpts the spectrum"
         )
+    if beside:
+        verdict, text = "amber", text + OR_SIGNAL
     details = {"tests": tests, "where": _where(each.method, each.window, cut), "smallest_p_smooth": rough[4].p}
     check = Check("sculpting_efficiency", title, number, EFFICIENCY_ALLOWED, verdict, text, p, details=details)
     return check, _draw_efficiency(setting, each, cut)
 
 
+def _efficiency(each: Selected, cut: float, low: float, high: float) -> tuple[Floats, Floats, Floats]:
+    """See `_merged`; outside of low..high."""
+    outside = ~bins_overlapping(each.edges, low, high)
+    return _merged(each.counts[cut], each.all_counts, outside)
+
+
 def _draw_efficiency(setting: Setting, each: Selected, cut: float) -> Drawn:
-    outside = ~bins_overlapping(each.edges, each.window.low, each.window.high)
-    k, n, x = _merged(each.counts[cut], each.all_counts, outside)
+    k, n, x = _efficiency(each, cut, each.window.low, each.window.high)
     mass = np.interp(x + 0.5, np.arange(len(each.edges)), each.edges)
     rate = k.sum() / n.sum()
     return draw_points(
@@ -258,7 +275,7 @@ def closure_check(setting: Setting) -> Result:
     title = "closure in windows that are shifted away from the signal region, after each cut"
     if not rows:
         why = "the scan has no room beside its signal regions, or the function is not log-linear"
-        return _not_made("closure", title, why), None
+        return not_made("closure", title, why), None
     method, window, cut, pull = max(rows, key=lambda row: abs(row[3].z))
     p = bonferroni(2 * norm.sf(abs(pull.z)), len(rows))
     verdict = setting.alarm.verdict(p)
@@ -326,7 +343,7 @@ def inclusive_check(setting: Setting) -> Result:
     usable = [row for row in qualities if np.isfinite(row[1])]
     tests = len(rows) + len(usable)
     if not tests:
-        return _not_made("background_bump", title, "the spectrum before any cut could not be fitted", "amber"), None
+        return not_made("background_bump", title, "the spectrum before any cut could not be fitted", "amber"), None
     window, pull = max(rows, key=lambda row: abs(row[1].z), default=(setting.middle, Pull(0.0, 0.0, 0.0)))
     bad = min(usable, key=lambda row: row[1], default=(window, 1.0, ""))
     p_pull = bonferroni(2 * norm.sf(abs(pull.z)), tests)

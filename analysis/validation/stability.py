@@ -13,7 +13,7 @@ from resonaut.analysis.plots.canvas import Drawn
 from resonaut.analysis.rundir import RunDirectory
 from resonaut.analysis.scoring import ScoreJob, load_scores, score_stage
 from resonaut.analysis.seeds import seed_for
-from resonaut.analysis.validation.checks import Check, bonferroni
+from resonaut.analysis.validation.checks import Check, bonferroni, not_made
 from resonaut.analysis.validation.figures import draw_bars
 from resonaut.analysis.validation.pseudo import window_jobs
 from resonaut.analysis.validation.setting import Selected, Setting, selected_of
@@ -141,7 +141,7 @@ def stability_checks(setting: Setting) -> list[Result]:
 def _check(setting: Setting, kind: str, shifts: list[_Shift]) -> Result:
     name, title = f"stability_{kind}", KINDS[kind]
     if not shifts:
-        return Check(name, title, None, None, "green", "not made: nothing of this kind was asked for"), None
+        return not_made(name, title, "nothing of this kind was asked for"), None
     one = max(shifts, key=lambda shift: abs(shift.pull))
     p = bonferroni(2 * float(norm.sf(abs(one.pull))), len(shifts))
     verdict = setting.alarm.verdict(p)

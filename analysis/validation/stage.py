@@ -143,7 +143,9 @@ def _setting(
 
 
 def _content(setting: Setting, base: Path, checks: Sequence[Check]) -> dict[str, Any]:
-    counts = {verdict: sum(check.verdict == verdict for check in checks) for verdict in WORST}
+    idle = [check for check in checks if not check.made and check.verdict == "green"]
+    counts = {verdict: sum(check.verdict == verdict and check not in idle for check in checks) for verdict in WORST}
+    counts["not made"] = len(idle)
     return {
         "schema": SCHEMA,
         "verdict": worst([check.verdict for check in checks]),

@@ -15,6 +15,7 @@ import yaml
 from click.testing import CliRunner
 
 from resonaut.analysis.cli import main
+from resonaut.analysis.commands.told import tell_search
 from resonaut.analysis.config import parse_config
 from resonaut.analysis.search import run_search
 from resonaut.errors import ConfigError
@@ -170,7 +171,8 @@ def test_unblinding_is_recorded_and_gives_what_an_open_run_gives(
     summary = read_json(run / "summary.json")
     assert summary["blind"] is False
     assert summary["unblinding"] == record
-    assert "'a test'; there was no validation then, and it was forced" in summary["warnings"][-1]
+    assert "largest excess:" in result.output
+    assert "'a test'; there was no validation then, and it was forced" in " ".join(summary["warnings"])
     assert "unblinded by" in (run / "report.html").read_text()
     assert summary["windows"] == truth["windows"]
     assert summary["limits"] == truth["limits"]
@@ -197,7 +199,7 @@ def test_a_validation_that_is_red_asks_for_force(run: Path) -> None:
     write_json(run / "validation/validation.json", content)
     result = CliRunner().invoke(main, ["unblind", str(run), "--reason", "a test"])
     assert result.exit_code == 1
-    assert "the validation of this search is red" in result.output
+    assert "the validation of this search is red: a fault" in result.output
     assert "--force" in result.output
     assert not (run / "unblinding.json").exists()
     assert read_json(run / "summary.json")["blind"] is True
@@ -206,6 +208,13 @@ def test_a_validation_that_is_red_asks_for_force(run: Path) -> None:
     (record,) = read_json(run / "unblinding.json")["unblindings"]
     assert record["validation"] == {"verdict": "red", "diagnosis": "a fault", "counts": {"red": 1}}
     assert record["forced"] is True
+
+
+def test_a_blind_run_says_so_on_the_terminal(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tell_search(run / "report.html")
+    shown = capsys.readouterr().out
+    assert f"resonaut unblind {run}" in shown
+    assert "largest excess" not in shown
 
 
 @pytest.mark.usefixtures("no_figures")

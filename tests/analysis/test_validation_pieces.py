@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,11 +13,12 @@ from scipy import stats
 from resonaut.analysis.spectra import FitOptions
 from resonaut.analysis.validation.checks import Alarm, bonferroni
 from resonaut.analysis.validation.contamination import purity_ratio
-from resonaut.analysis.validation.correlation import separation
+from resonaut.analysis.validation.correlation import feature_check, separation
 from resonaut.analysis.validation.masses import drawn_masses, permuted_masses, resampled_masses, twin_groups
 from resonaut.analysis.validation.pseudo_checks import statistics_of
-from resonaut.analysis.validation.spectra_checks import _flatness, shifted_pulls
+from resonaut.analysis.validation.spectra_checks import _flatness, efficiency_check, shifted_pulls
 from resonaut.analysis.validation_config import ValidationConfig
+from resonaut.processors import write_table
 from resonaut.stats import Window, log_edges
 
 LOW, HIGH = 2800.0, 5200.0
@@ -172,3 +175,52 @@ def test_a_quick_validation_is_smaller() -> None:
     quick = checks.quick()
     assert quick.pseudo_experiments < checks.pseudo_experiments
     assert (quick.windows, quick.leave_out, quick.folds) == (2, False, ())
+
+
+def setting_with(**given: Any) -> Any:
+    return SimpleNamespace(alarm=Alarm(0.01), config=SimpleNamespace(name="toy", mass_label="m [GeV]"), **given)
+
+
+@pytest.mark.parametrize(("first", "verdict"), [(11, "amber"), (4, "red")])
+def test_a_signal_beside_its_region_is_not_called_sculpting(first: int, verdict: str) -> None:
+    """1 % of 200,000 events and 120 more in two bins: next to the signal region they may be its tails, far away not."""
+    rng = np.random.default_rng(12)
+    window = Window(EDGES[13], EDGES[17], EDGES[10], EDGES[20])
+    total = np.round(200_000 * np.diff(cumulative(EDGES)))
+    counts = rng.binomial(total.astype(int), 0.01).astype(float)
+    counts[first : first + 2] += 60
+    selected = SimpleNamespace(
+        method="toy", window=window, edges=EDGES, all_counts=total, counts={0.01: counts}, cuts=(0.01,)
+    )
+    check, _ = efficiency_check(setting_with(selected=[selected]))
+    assert check.verdict == verdict
+    assert ("tails of a signal" in check.diagnosis) == (verdict == "amber")
+
+
+def test_features_are_tested_as_the_method_reads_them(tmp_path: Path) -> None:
+    """A jet mass that does not know mJJ does as soon as it is divided by it; the other way round for one that grows with it."""
+    rng = np.random.default_rng(13)
+    window = Window(EDGES[13], EDGES[17], EDGES[8], EDGES[22])
+    mass = falling(rng, 40_000)
+    edge = 40.0 + rng.exponential(5.0, len(mass))
+    write_table(
+        tmp_path / "events.parquet", {"mjj": mass, "m_h": edge, "m_l": 0.05 * mass + rng.normal(0, 20, len(mass))}, {}
+    )
+
+    def check(options: dict[str, Any]) -> Any:
+        method = SimpleNamespace(name="cwola-trees", title="trees", options=options)
+        job = SimpleNamespace(
+            table=tmp_path / "events.parquet", variable="mjj", window=window, features=("m_h", "m_l"), method=method
+        )
+        return feature_check(setting_with(jobs=[job], windows=[window]))[0]
+
+    relative, absolute = check({}), check({"scaled_by_mass": []})
+    low, high = window.in_lower_sideband(mass), window.in_upper_sideband(mass)
+    x = edge / mass
+    auc = stats.mannwhitneyu(x[high], x[low]).statistic / (high.sum() * low.sum())
+    assert relative.details["features"]["m_h / mjj"] == pytest.approx(max(auc, 1 - auc), rel=1e-9)
+    assert relative.verdict == absolute.verdict == "red"
+    assert "m_h / mjj depends on the mass" in relative.diagnosis
+    assert "scaled_by_mass: []" in relative.diagnosis
+    assert "m_l depends on the mass" in absolute.diagnosis
+    assert "divide it by the mass" in absolute.diagnosis
