@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -68,19 +70,27 @@ def inject(
         return
     path = run_campaign(search, base, out or Path("runs") / search.name.replace(" ", "-"))
     content = read_json(path)
-    scale, unit = (1 / content["luminosity"], "fb") if content["luminosity"] else (1.0, "produced events")
     for signal in content["signals"]:
         for selection in signal["selections"]:
-            if limit := selection["limit"]:
-                observed, expected = limit["observed"], limit["expected"][2]
-                texts = ["none" if v is None else f"{v * scale:.4g}" for v in (observed, expected)]
-                where = (
-                    "no cut"
-                    if selection["kind"] == "inclusive"
-                    else f"{selection['method']}, {100 * selection['cut']:g} %"
-                )
-                note = "" if limit["status"][0] == "ok" else f" ({limit['status'][0]})"
-                click.echo(f"{signal['name']}, {where}: limit {texts[0]} {unit}, expected {texts[1]}{note}")
+            if selection["limit"]:
+                click.echo(f"{signal['name']}, {_told(selection, content['luminosity'])}")
     for warning in content["warnings"]:
         click.secho(f"note: {warning}", fg="yellow")
     click.echo(f"numbers: {path}\nfigures: {path.with_name('campaign')}")
+
+
+def _told(selection: Mapping[str, Any], luminosity: float | None) -> str:
+    """Limits and reach of a selection in a line."""
+    scale, unit = (1 / luminosity, "fb") if luminosity else (1.0, "produced events")
+    where = "no cut" if selection["kind"] == "inclusive" else f"{selection['method']}, {100 * selection['cut']:g} %"
+    limit = selection["limit"]
+    parts = []
+    for name, value, status in (
+        ("limit", limit["observed"], limit["status"][0]),
+        ("expected", limit["expected"][2], limit["status"][3]),
+    ):
+        parts.append(f"{name} {value * scale:.4g} {unit}" if value is not None else f"{name} {status}")
+    reach = selection["reach"]["5"]
+    return f"{where}: " + ", ".join(
+        [*parts, *([] if reach is None else [f"5 sigma from {reach * scale:.4g} {unit} on"])]
+    )

@@ -11,13 +11,15 @@ from resonaut.analysis.injections.grid import InjectionJob
 from resonaut.analysis.spectra import INCLUSIVE
 from resonaut.stats import SelfConsistentLimit, self_consistent_limit
 
-__all__ = ("curves_of",)
+__all__ = ("REACH", "curves_of")
 
 Row: TypeAlias = dict[str, Any] | None
 """What a unit says about a cut; None where it has no such cut, because nothing was learnt or too few events are left."""
 Runs: TypeAlias = dict[tuple[float | None, int], dict[float, dict[str, Any]]]
 """{(strength, run): {cut: row}} of one method."""
 
+REACH = (3.0, 5.0)
+"""Local significances whose strength is told."""
 NO_CUT = "no selection: the training was skipped, or the cut leaves too few events"
 
 
@@ -77,6 +79,22 @@ def _significance(row: Row) -> float | None:
     return ((row and row["excess"]) or {}).get("local_significance")
 
 
+def _reach(strengths: Sequence[float], at: Sequence[Sequence[Row]], level: float) -> float | None:
+    """Strength from which on the median search reaches a significance; None if it does not in the grid, or not in a steady way.
+
+    Straight lines between the strengths; a run that selects nothing finds nothing.
+    """
+    found = [float(np.median([_significance(row) or 0.0 for row in group])) for group in at]
+    below = [k for k, z in enumerate(found) if z < level]
+    if not strengths or len(strengths) - 1 in below:
+        return None
+    if not below:
+        return float(strengths[0])
+    last = below[-1]
+    part = (level - found[last]) / (found[last + 1] - found[last])
+    return float(strengths[last] + part * (strengths[last + 1] - strengths[last]))
+
+
 def _selection(method: str, cut: float, runs: Runs) -> dict[str, Any]:
     strengths = sorted({events for events, _ in runs if events is not None})
     order = sorted(runs, key=lambda place: place[1])
@@ -100,6 +118,7 @@ def _selection(method: str, cut: float, runs: Runs) -> dict[str, Any]:
         "spread": {name: [_spread(map(value, group)) for group in at] for name, value in curves.items()},
         "status": [],
     }  # fmt: skip
+    found["reach"] = {f"{level:g}": _reach(strengths, at, level) for level in REACH}
     if limited:
         found["expected"] = [[_median(_limit(row, part) for row in group) for part in range(5)] for group in at]
         found["limit"] = _meeting(kind, strengths, at)

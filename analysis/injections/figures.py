@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Rectangle
 
+from resonaut.analysis.injections.curves import REACH
 from resonaut.analysis.plots.canvas import COLOURS, Drawn, cut_name, label_experiment, save_figure, style
 from resonaut.analysis.plots.limits import ONE_SIGMA, TWO_SIGMA
 
@@ -128,7 +129,10 @@ def draw_strengths(content: Mapping[str, Any], signal: Mapping[str, Any], what: 
         if what == "observed" and strengths:
             diagonal = np.linspace(strengths[-1] / 100, strengths[-1], 200)
             axes.plot(diagonal, diagonal, color="grey", linestyle="--", label="limit = strength")
-        if what != "significance":
+        if what == "significance":
+            for level in REACH:
+                axes.axhline(level, color="grey", linestyle=":", linewidth=1.0)
+        else:
             axes.set_yscale("log")
         axes.set_xlabel("Signal events produced")
         axes.set_ylabel(Y_LABELS[what])

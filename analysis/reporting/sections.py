@@ -106,6 +106,8 @@ def campaign(run: Path) -> dict[str, Any] | None:
                     "kind": selection["kind"],
                     "cut": selection["cut"],
                     "limits": [None if value is None else value * scale for value in values],
+                    "reach": [None if v is None else v * scale for v in selection.get("reach", {}).values()]
+                    or [None, None],
                     "status": limit["status"][0] if limit["status"] else "",
                 }
             )

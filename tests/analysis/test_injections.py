@@ -249,6 +249,23 @@ def test_a_run_that_selects_nothing_excludes_nothing() -> None:
     assert learnt["runs"] == [3, 3, 3, 3]
 
 
+def test_the_reach_is_where_the_median_search_passes_a_significance_for_good() -> None:
+    """Significance s / 50, and 0 for two of three runs at 200: 3 at 150 without these, but for good only on the way from 200 to 300."""
+    results = [unit_of("a", s, k, a=50.0) for s in (0.0, 100.0, 200.0, 300.0) for k in range(3)]
+    for job, found in results:
+        for row in found["rows"]:
+            row["excess"]["local_significance"] = job.events / 50
+    inclusive, learnt = curves_of(results)[0]["selections"]
+    assert learnt["reach"] == inclusive["reach"] == {"3": pytest.approx(150), "5": pytest.approx(250)}
+    for job, found in results:
+        if job.events == 200 and job.repeat:
+            found["rows"][1]["excess"] = None
+    learnt = curves_of(results)[0]["selections"][1]
+    assert learnt["reach"] == {"3": pytest.approx(200 + 100 * 3 / 6), "5": pytest.approx(200 + 100 * 5 / 6)}
+    assert curves_of(results[:9])[0]["selections"][1]["reach"] == {"3": None, "5": None}
+    assert curves_of([unit_of("truth", None, 0, a=20.0)])[0]["selections"][1]["reach"] == {"3": None, "5": None}
+
+
 def test_references_alone_have_the_inclusive_limit_too() -> None:
     inclusive, reference = curves_of([unit_of("truth", None, k, a=20.0 + k) for k in range(3)])[0]["selections"]
     assert (inclusive["limit"]["observed"], reference["limit"]["observed"]) == (400, 21)
