@@ -21,8 +21,8 @@ def excess_text(excess: Mapping[str, Any]) -> str:
     lines = [
         *_fit(excess.get("fit")),
         f"in the whole scan: {_global(excess)}",
-        f"if a resonance: {where}, {_value(peak, 'events')} events after the cut",
-        f"its size: {_size(excess['cross_section'])}",
+        f"if a resonance: {where}, {_value(peak, 'events')} events{' after the cut' if excess['cut'] < 1 else ''}",
+        f"its size: {_size(excess['cross_section'], cut=excess['cut'])}",
     ]
     return "\n".join(lines + _properties(excess["properties"]))
 
@@ -52,9 +52,10 @@ def _value(content: Mapping[str, Any], name: str) -> str:
     return "unknown" if value is None or error is None else f"{value:.3g} +- {error:.2g}"
 
 
-def _size(cross_section: Mapping[str, Any]) -> str:
+def _size(cross_section: Mapping[str, Any], *, cut: float) -> str:
     unit = "fb" if cross_section["luminosity"] else "events"
-    parts = [f"at least {_value(cross_section['at_least'], unit)} {unit}"]
+    # without a cut the excess is all of the resonance, and the fit of mass and width is the one estimate
+    parts = [f"at least {_value(cross_section['at_least'], unit)} {unit}"] if cut < 1 else []
     if whole := cross_section["without_cut"]:
         parts.append(f"{_value(whole, unit)} {unit} by the spectrum without a cut")
     parts += [f"{_value(model, unit)} {unit} if it is {model['signal']}" for model in cross_section["models"]]

@@ -364,6 +364,8 @@ def test_the_report_and_the_command_line_tell_it(folder: Path) -> None:
     assert "global significance unknown" in poor
     assert "the training is not repeated" in text
     assert "fb if it is model" in text
+    assert "at least" in text
+    assert "at least" not in excess_text({**excess, "cut": 1.0})  # all of it is seen: one number for its size, not two
 
 
 @pytest.mark.usefixtures("no_figures")
