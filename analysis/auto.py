@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,7 @@ def hunt_config(
     resonance: str | None = None,
     variable: str | None = None,
     features: tuple[str, ...] = (),
+    columns: Mapping[str, Any] | None = None,
 ) -> SearchConfig:
     """Config of the default search on `files`; processes the events, which `run_search` then finds done.
 
@@ -124,6 +126,8 @@ def hunt_config(
         Column with the resonant variable, GeV; that of the resonance by default.
     features
         Columns that the method learns from; its own defaults, which are of dijets, where there are none.
+    columns
+        Column map of flat ntuples, see `ColumnMap.from_dict`.
 
     Raises
     ------
@@ -134,7 +138,7 @@ def hunt_config(
     """
     absolute = _inputs(files, out)
     content: dict[str, Any] = {"name": name, "seed": seed, "workers": workers}
-    content["input"] = {"files": absolute, "resonance": resonance}
+    content["input"] = {"files": absolute, "resonance": resonance, "columns": columns}
     content["scan"] = {"low": 1, "high": 2, "variable": variable}
     if features:
         content["methods"] = [{"name": "cwola-trees", "features": features}]

@@ -115,6 +115,9 @@ def run(config: Path, out: Path | None, workers: int | None, seed: int | None, d
 @click.option("--resonance", help="What is resonant: dijet, dimuon, diphoton, jet-lepton, ...  [default: dijet]")
 @click.option("--variable", help="Column with the resonant variable, GeV.  [default: that of the resonance, mjj]")
 @click.option("--features", help="Columns to learn from: pt_mumu,y_mumu,cos_theta_cs.  [default: those of dijets]")
+@click.option(
+    "--columns", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Column map of flat ntuples (YAML)."
+)
 def hunt(
     files: tuple[str, ...],
     out: Path,
@@ -123,19 +126,22 @@ def hunt(
     resonance: str | None,
     variable: str | None,
     features: str | None,
+    columns: Path | None,
 ) -> None:
     """The default search on your own FILES, with no config.
 
     The format of each file is recognised (LHC Olympics particle or feature frames, NanoAOD, PFNano, particle trees,
-    Parquet event tables); the mass range is found from the spectrum (from where it falls smoothly on); CWoLa hunting
+    Parquet event tables), or described by --columns; the mass range is found from the spectrum (from where it falls smoothly on); CWoLa hunting
     with boosted trees scans all of it with the most anomalous 10 %, 1 % and 0.1 % of the events. The config that was
     used is written to DIR/config.yaml: change it and continue with `resonaut run`.
     """
     from resonaut.analysis.auto import hunt_config
+    from resonaut.analysis.column_maps import read_column_map
     from resonaut.analysis.search import run_search
 
     named = tuple(name.strip() for name in (features or "").split(",") if name.strip())
     choice: dict[str, Any] = {"resonance": resonance, "variable": variable, "features": named}
+    choice["columns"] = None if columns is None else read_column_map(columns)
     config = hunt_config(files, out, name=out.name, seed=seed, workers=workers, **choice)
     tell_search(run_search(config, Path("/"), out))
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from resonaut.analysis.column_maps import with_column_maps
 from resonaut.analysis.injection_config import InjectionConfig
 from resonaut.analysis.input_config import ExecutorConfig, InputConfig, Section
 from resonaut.analysis.signal_config import SignalConfig, absolute_corrections
@@ -325,7 +326,10 @@ def _resolved(names: tuple[str, ...], base: Path, key: str) -> tuple[Path, ...]:
             msg = f"{key}: {name!r} matches no file (relative names start from {base})"
             raise InputError(msg)
         found += [Path(m) for m in matches]
-    return tuple(dict.fromkeys(path.resolve() for path in found))
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        msg = f"{key} names {twice} twice: its events would count twice, leave one out"
+        raise InputError(msg)
+    return tuple(dict.fromkeys(path.resolve() for path in found))  # a glob may hold what is also named
 
 
 def _section_fields(location: tuple[int | str, ...]) -> list[str]:
@@ -393,4 +397,4 @@ def load_config(path: str | os.PathLike[str]) -> SearchConfig:
     except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
         msg = f"{path} is not valid YAML: {error}"
         raise ConfigError(msg) from error
-    return parse_config(content, str(path))
+    return parse_config(with_column_maps(content, Path(path).parent), str(path))

@@ -296,14 +296,15 @@ def _table_unit(files: Sequence[Path], config: SearchConfig, run: RunDirectory, 
     given, processor = config.input, config.input.processor()
     named = named_files(files)
     content = [(Path(f.path).name, f.dataset, f.tree, f.metadata, f.source, content_digest(f.path)) for f in named]
-    made = (config_hash(processor), config.variable, given.columns)
+    columns = given.columns_of(name)
+    made = (config_hash(processor), config.variable, columns)
     key = digest(content, *made, given.on_bad_file, given.duplicates)
     unit = run.unit(name, key)
     cache = run.path / f"cache-{name}"
 
     def work(folder: Path) -> None:
         books = make_table(
-            fileset_of(named, given.columns),
+            fileset_of(named, columns),
             folder / "events.parquet",
             processor,
             given.executor,

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from resonaut.analysis.column_maps import checked_map
 from resonaut.errors import ConfigError, unknown_name
 from resonaut.processors import (
     EXECUTOR_OPTIONS,
-    ColumnMap,
     Corrections,
     TableProcessor,
     make_cuts,
@@ -79,7 +79,10 @@ class InputConfig(Section):
         description="simulated background, for methods that learn from it; it enters no spectrum, fit or limit",
     )
     columns: dict[str, Any] | None = Field(
-        default=None, description="column map of flat ntuples: columns, tree, unit (docs/inputs.md)"
+        default=None, description="column map of flat ntuples: columns, tree, unit; or a YAML file (docs/inputs.md)"
+    )
+    simulation_columns: dict[str, Any] | None = Field(
+        default=None, description="column map of the simulated background; default: that of the data"
     )
     resonance: str | dict[str, Any] | None = Field(
         default=None,
@@ -104,15 +107,10 @@ class InputConfig(Section):
         "content too, in each dataset",
     )
 
-    @field_validator("columns")
+    @field_validator("columns", "simulation_columns", mode="before")
     @classmethod
-    def _column_map(cls, given: dict[str, Any] | None) -> dict[str, Any] | None:
-        try:
-            if given is not None:
-                ColumnMap.from_dict(given)
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
-        return given
+    def _column_map(cls, given: Any) -> Any:
+        return checked_map(given)
 
     @field_validator("jets", "cuts", "resonance", "event_features")
     @classmethod
@@ -130,6 +128,12 @@ class InputConfig(Section):
         except ConfigError as error:
             raise ValueError(str(error)) from None
         return self
+
+    def columns_of(self, name: str) -> dict[str, Any] | None:
+        """Column map of the `events`, or of the `simulation` of background."""
+        if name == "simulation" and self.simulation_columns is not None:
+            return self.simulation_columns
+        return self.columns
 
     def processor(self, corrections: Corrections | None = None) -> TableProcessor:
         """Processor that makes the event table: its builder, its cuts; of simulation with its corrections."""

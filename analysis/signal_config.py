@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from resonaut.analysis.column_maps import checked_map
 from resonaut.processors import Corrections, make_corrections
 
 __all__ = ("STATISTICS", "SignalConfig", "absolute_corrections")
@@ -22,6 +23,10 @@ class SignalConfig(BaseModel):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*$", description="in tables, plots and folders")
     files: tuple[str, ...] = Field(min_length=1, description="files or globs, relative to the config file")
+    columns: dict[str, Any] | None = Field(
+        default=None,
+        description="column map of these files, or a YAML file; default: that of the data (docs/inputs.md)",
+    )
     mass: float = Field(gt=0, description="of the resonance, GeV: the limit is set in the signal region around it")
     cross_section: float | None = Field(default=None, gt=0, description="fb: for expected yields and a signal strength")
     generated: float | None = Field(
@@ -33,6 +38,11 @@ class SignalConfig(BaseModel):
     uncertainties: dict[str, float] = Field(
         default_factory=dict, description="relative, of the yield, by name: {luminosity: 0.017}"
     )
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _column_map(cls, given: Any) -> Any:
+        return checked_map(given)
 
     @field_validator("uncertainties")
     @classmethod

@@ -12,13 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from coffea.processor import accumulate
 
-from resonaut import __version__
 from resonaut.analysis.config import SearchConfig, SignalConfig
 from resonaut.analysis.rundir import RunDirectory
 from resonaut.analysis.signal_tables import read_signal_tables
 from resonaut.errors import InputError
 from resonaut.files import digest, read_json, write_json
-from resonaut.processors import Corrections, run_processor, write_table
+from resonaut.processors import Corrections, config_hash, run_processor, table_columns, write_table
 from resonaut.processors.running.fingerprint import content_digest
 from resonaut.processors.sources.paths import NamedFile, fileset_of, named_files
 from resonaut.processors.sources.tables import EventTable
@@ -109,11 +108,13 @@ def signal_samples(config: SearchConfig, base: Path, run: RunDirectory) -> list[
     read = _named((*config.resolved_files(base), *config.resolved_simulation(base))) if made else ()
     data = {content_digest(file.path): f"{file.path}, which the search reads as data or simulation" for file in read}
     for signal, _, files in made:  # all of them, before the first is processed
-        _refuse_same(signal, files, data, config.input.columns)
+        _refuse_same(signal, files, data, config)
     return [_sample(config, run, signal, corrections, files) for signal, corrections, files in made]
 
 
-def _refuse_same(signal: SignalConfig, files: Sequence[NamedFile], data: Mapping[str, str], columns: Any) -> None:
+def _refuse_same(
+    signal: SignalConfig, files: Sequence[NamedFile], data: Mapping[str, str], config: SearchConfig
+) -> None:
     """InputError for events that are data, and for a table that is there twice; event files are compared when they are read."""
     seen = dict(data)
     for file in files:
@@ -121,7 +122,7 @@ def _refuse_same(signal: SignalConfig, files: Sequence[NamedFile], data: Mapping
         if same := seen.get(content):
             msg = f"{file.path} of the signal {signal.name} holds the same bytes as {same}"
             raise InputError(msg)
-        if _is_table(file, columns):
+        if _is_table(file, signal, config):
             seen[content] = f"{file.path}: its events would count twice, leave one out"
         if file.metadata.get("data"):
             msg = f"{file.path} of the signal {signal.name} is in a dataset of data ({file.origin}): leave `data` out"
@@ -138,13 +139,14 @@ def _sample(
 ) -> SignalSample:
     given = config.input
     content = [(Path(f.path).name, content_digest(f.path), f.dataset, f.tree, f.metadata, f.source) for f in files]
-    how = (given.processor().config, config.variable, given.columns, given.on_bad_file, given.duplicates)
-    key = digest(content, *how, corrections.config, __version__)
+    columns = given.columns if signal.columns is None else signal.columns
+    how = (config_hash(given.processor()), config.variable, columns, given.on_bad_file, given.duplicates)
+    key = digest(content, *how, corrections.config)
     unit = run.unit(f"signals/{signal.name}/events", key)
     cache = run.path / f"cache-signal-{signal.name}"
 
     def work(folder: Path) -> None:
-        tables = [Path(file.path) for file in files if _is_table(file, given.columns)]
+        tables = [Path(file.path) for file in files if _is_table(file, signal, config)]
         if tables and len(tables) < len(files):
             msg = f"signal {signal.name} mixes event files and event tables: give one kind, or make them two signals"
             raise InputError(msg)
@@ -152,7 +154,7 @@ def _sample(
         books = (
             _from_tables(tables, out, config, corrections)
             if tables
-            else _from_events(files, out, config, corrections, cache)
+            else _from_events(fileset_of(files, columns), out, config, corrections, cache)
         )
         if not books["sum_of_weights"]["nominal"] > 0:
             msg = (
@@ -170,9 +172,11 @@ def _sample(
     return SignalSample(signal, unit.folder / "events.parquet", key, unit.seconds, books)
 
 
-def _is_table(file: NamedFile, columns: Any) -> bool:
-    """Whether a file is an event table, not one that a column map reads."""
-    return file.source is None and columns is None and EventTable().recognises(file.path)
+def _is_table(file: NamedFile, signal: SignalConfig, config: SearchConfig) -> bool:
+    """Whether a file is an event table, not one that a column map reads; beside mapped data a table is one that has their mass."""
+    if file.source is not None or signal.columns is not None or not EventTable().recognises(file.path):
+        return False
+    return config.input.columns is None or config.variable in table_columns(file.path)
 
 
 def _from_tables(paths: Sequence[Path], out: Path, config: SearchConfig, corrections: Corrections) -> dict[str, Any]:
@@ -183,11 +187,11 @@ def _from_tables(paths: Sequence[Path], out: Path, config: SearchConfig, correct
 
 
 def _from_events(
-    files: Sequence[NamedFile], out: Path, config: SearchConfig, corrections: Corrections, cache: Path
+    fileset: dict[str, Any], out: Path, config: SearchConfig, corrections: Corrections, cache: Path
 ) -> dict[str, Any]:
     given, executor = config.input, config.input.executor
     result = run_processor(
-        fileset_of(files, given.columns), given.processor(corrections),
+        fileset, given.processor(corrections),
         executor=executor.name, workers=executor.workers, scheduler=executor.scheduler, options=executor.options,
         chunksize=executor.chunks, memory_limit=executor.memory_limit, retries=executor.retries, cache_dir=cache,
         on_bad_file=given.on_bad_file, duplicates=given.duplicates, table=out, progress=True,
@@ -196,7 +200,7 @@ def _from_events(
     # several datasets of a fileset are one signal: counts and sums add up
     output = accumulate([{k: part[k] for k in BOOKS if k in part} for part in result.output.values()]) or {}
     if not result.rows:
-        msg = f"no event of {', '.join(Path(file.path).name for file in files)} is left of {ledger.read} read: {output.get('cutflow', {})}"
+        msg = f"no event of {', '.join(Path(path).name for part in fileset.values() for path in part['files'])} is left of {ledger.read} read: {output.get('cutflow', {})}"
         raise InputError(msg)
     return {
         "read": ledger.read,

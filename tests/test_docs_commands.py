@@ -15,6 +15,7 @@ import yaml
 from click.testing import CliRunner
 
 from resonaut.analysis.cli import main
+from resonaut.analysis.column_maps import with_column_maps
 from resonaut.analysis.config import parse_config
 from resonaut.processors import ColumnMap
 
@@ -63,7 +64,9 @@ def test_commands_of_a_page_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "yaml")], ids=lambda page: page.stem)
-def test_yaml_of_a_page_is_valid(page: Path) -> None:
+def test_yaml_of_a_page_is_valid(page: Path, tmp_path: Path) -> None:
+    for name in ("map", "data", "mc"):  # column maps that the pages name
+        (tmp_path / f"{name}.yaml").write_text("columns: {FatJet: {pt: pt, eta: eta, phi: phi, mass: m}}")
     for text in blocks(page, "yaml"):
         content = yaml.safe_load(text)
         if "columns" in content:
@@ -71,7 +74,7 @@ def test_yaml_of_a_page_is_valid(page: Path) -> None:
             continue
         given = SMALLEST | content
         given["input"] = SMALLEST["input"] | given["input"]
-        parse_config(given)
+        parse_config(with_column_maps(given, tmp_path))
 
 
 @pytest.mark.parametrize("name", SHOWN)

@@ -17,7 +17,7 @@ __all__ = ("features",)
 
 MOST_FILES = 20  # in what is printed
 _OPTIONS = ("resonance", "jets", "event_features", "cuts")
-_OF_A_SEARCH = ("files", "simulation", "executor", "on_bad_file", "duplicates")  # named on the command line
+_OF_A_SEARCH = ("files", "simulation", "simulation_columns", "executor", "on_bad_file", "duplicates")  # named on the command line
 _EXECUTORS = ("iterative", "futures", "dask", "slurm", "htcondor", "parsl", "taskvine")
 
 
@@ -74,6 +74,7 @@ def features(
     Finished chunks are kept beside the table until it is complete, so that an interrupted job continues when it is started
     again. The exit code is 1 if the table is not complete. Executors, clusters, memory: docs/running.md.
     """
+    from resonaut.analysis.column_maps import read_column_map
     from resonaut.analysis.events import make_table
     from resonaut.processors import fileset_of, named_files
 
@@ -84,7 +85,7 @@ def features(
     out = out.absolute()
     cache = out.with_name(f".{out.name}.chunks")
     on_bad_file = "skip" if skip_bad_files else "raise"
-    fileset = fileset_of(named_files(files), given.get("columns") if columns is None else _column_map(columns))
+    fileset = fileset_of(named_files(files), given.get("columns") if columns is None else read_column_map(columns))
     try:
         books = make_table(
             fileset, out, processor, settings,
@@ -147,6 +148,10 @@ def _options_of(config: Path) -> dict[str, Any]:
     for key in given:
         if key not in (*_OPTIONS, "columns", *_OF_A_SEARCH):
             raise ConfigError(unknown_name(f"key in {config}", str(key), (*_OPTIONS, "columns")))
+    if isinstance(given.get("columns"), str):
+        from resonaut.analysis.column_maps import read_column_map
+
+        return {**given, "columns": read_column_map(config.parent / given["columns"])}
     return given
 
 
@@ -174,17 +179,6 @@ def _yaml(path: Path) -> Any:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         msg = f"{path}: cannot be read as YAML ({error})"
         raise ConfigError(msg) from None
-
-
-def _column_map(path: Path) -> Any:
-    """The column map of a YAML file."""
-    from resonaut.processors import ColumnMap
-
-    content = _yaml(path)
-    if not isinstance(content, dict):
-        msg = f"{path}: expected keys columns, tree and unit, got {type(content).__name__}"
-        raise ConfigError(msg)
-    return ColumnMap.from_dict(content)
 
 
 def _settings(given: dict[str, Any]) -> Any:

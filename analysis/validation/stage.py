@@ -137,7 +137,13 @@ def _setting(
     background = None
     if checks.background:
         files = tuple(str(path) for path in config.resolved_background(base))
-        other = config.model_copy(update={"input": config.input.model_copy(update={"files": files})})
+        other = config.model_copy(
+            update={
+                "input": config.input.model_copy(
+                    update={"files": files, "columns": config.input.columns_of("simulation")}
+                )
+            }
+        )
         background = event_stage(other, base, RunDirectory(run.path / "validation" / "background"))
     return Setting(honest, checks, run, events, simulation, samples, background, jobs, windows)
 

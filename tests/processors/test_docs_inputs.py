@@ -61,7 +61,7 @@ def test_the_page_runs_as_written(
 
 
 def test_the_map_of_the_page_is_one() -> None:
-    (text,) = blocks("yaml")
+    text = blocks("yaml")[0]
     found = ColumnMap.from_dict(yaml.safe_load(text))
     assert found.unit == "MeV"
     assert len(found.columns["FatJet"]) == 2
