@@ -17,7 +17,8 @@ __all__ = ("features",)
 
 MOST_FILES = 20  # in what is printed
 _OPTIONS = ("resonance", "jets", "event_features", "cuts")
-_OF_A_SEARCH = ("files", "simulation", "simulation_columns", "executor", "on_bad_file", "duplicates")  # named on the command line
+# named on the command line
+_OF_A_SEARCH = ("files", "simulation", "simulation_columns", "executor", "on_bad_file", "duplicates")
 _EXECUTORS = ("iterative", "futures", "dask", "slurm", "htcondor", "parsl", "taskvine")
 
 
