@@ -79,7 +79,7 @@ def main(verbose: int) -> None:
 @click.option("--out", type=_OUT, help="Run directory.  [default: runs/NAME of the config]")
 @click.option("--workers", type=click.IntRange(1), help="Processes for training and limits (overrides the config).")
 @click.option("--seed", type=click.IntRange(0), help="Seed (overrides the config).")
-@click.option("--dry-run", is_flag=True, help="Check the config and say what would be done.")
+@click.option("--dry-run", is_flag=True, help="Check the config and the first events, and say what would be done.")
 def run(config: Path, out: Path | None, workers: int | None, seed: int | None, dry_run: bool) -> None:
     """Run the search that CONFIG (YAML) describes: events to report. CONFIG may be the name of a ready one, such as dimuon.
 
@@ -94,7 +94,8 @@ def run(config: Path, out: Path | None, workers: int | None, seed: int | None, d
     methods: [{name: cwola-trees}, {name: autoencoder}]
     """
     from resonaut.analysis.config import load_config
-    from resonaut.analysis.search import describe_search, run_search
+    from resonaut.analysis.describe import describe_inputs, describe_search
+    from resonaut.analysis.search import run_search
     from resonaut.analysis.searches import located_search
 
     config, base = located_search(config)
@@ -103,6 +104,7 @@ def run(config: Path, out: Path | None, workers: int | None, seed: int | None, d
     search = search.model_copy(update=changes)
     if dry_run:
         click.echo(describe_search(search, base))
+        click.echo(describe_inputs(search, base))
         return
     tell_search(run_search(search, base, out or Path("runs") / search.name.replace(" ", "-")))
 

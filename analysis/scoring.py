@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,11 @@ def choose_features(method: MethodConfig, columns: Sequence[str]) -> tuple[str, 
     """
     if method.features != "auto":
         if missing := [name for name in method.features if name not in columns]:
-            msg = f"{method.title}: the event table has no {', '.join(missing)}; it has {', '.join(columns)}"
+            near = get_close_matches(missing[0], columns, 1)
+            msg = (
+                f"{method.title}: the event table has no {', '.join(missing)}{f' (did you mean {near[0]}?)' if near else ''}; "
+                f"it has {', '.join(columns)}"
+            )
             raise InputError(msg)
         return tuple(method.features)
     wanted = make_scorer(method.name, **method.options).features

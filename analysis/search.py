@@ -30,7 +30,7 @@ from resonaut.analysis.config import SearchConfig
 from resonaut.analysis.direct import DirectEntry, direct_stage, write_direct
 from resonaut.analysis.events import EventStage, event_stage, simulation_stage
 from resonaut.analysis.interpretation import interpretation_stage
-from resonaut.analysis.limits import LimitJob, limit_cuts, limit_jobs, limit_stage, limit_warnings
+from resonaut.analysis.limits import LimitJob, limit_jobs, limit_stage, limit_warnings
 from resonaut.analysis.outputs import draw_all, write_submission
 from resonaut.analysis.report import write_report
 from resonaut.analysis.rundir import RunDirectory
@@ -39,11 +39,10 @@ from resonaut.analysis.scoring import (
     load_scores,
     score_jobs,
     score_stage,
-    search_windows,
     uses_labels,
 )
 from resonaut.analysis.signal_limits import SignalStage, signal_stage
-from resonaut.analysis.signals import SignalSample, signal_samples, signal_window
+from resonaut.analysis.signals import SignalSample, signal_samples
 from resonaut.analysis.spectra import excesses_of, scan_of, selections_of, write_spectra
 from resonaut.analysis.summary import build_summary
 from resonaut.analysis.validation import current_validation, is_of, validation_stage
@@ -51,7 +50,7 @@ from resonaut.errors import ConfigError
 from resonaut.files import atomic_path, write_json
 from resonaut.stats import LimitResult, ScanResult
 
-__all__ = ("describe_search", "run_search", "unblind_search")
+__all__ = ("run_search", "unblind_search")
 
 logger = logging.getLogger(__name__)
 EVIDENCE = 3.0  # global standard deviations from which an excess is worth a validation
@@ -105,56 +104,6 @@ class _Work:
         if failed:
             found.append(f"{len(failed)} of {len(scan.entries)} fits failed: those entries have no p-value")
         return list(dict.fromkeys(found))
-
-
-def describe_search(config: SearchConfig, base: Path) -> str:
-    """What a run would do, for `--dry-run`."""
-    files = config.resolved_files(base)
-    simulated = config.resolved_simulation(base)
-    using = [m.title for m in config.methods if m.uses_simulation]
-    windows = search_windows(config)
-    cuts = ", ".join(f"{c:g}" for c in config.selection.cuts)
-    functions = [config.fit.function, *(f"{m.fit.function} ({m.title})" for m in config.methods if m.fit)]
-    lines = [
-        f"search {config.name!r}, seed {config.seed}",
-        f"events    {len(files)} files, {config.input.executor.name} executor",
-        f"          {', '.join(f.name for f in files[:6])}{' ...' if len(files) > 6 else ''}",
-        *(
-            []
-            if not simulated
-            else [f"simulation {len(simulated)} files, for {', '.join(using) or 'no method: not needed'}"]
-        ),
-        f"windows   {len(windows)} signal regions from {windows[0]} to {windows[-1]}",
-        f"methods   {', '.join(m.title for m in config.methods)}; {config.selection.folds} folds",
-        f"cuts      none, {cuts} of the events",
-        f"fits      {(len(config.selection.cuts) * len(config.methods) + 1) * len(windows)} with {', '.join(functions)}",
-        f"limits    {len(limit_cuts(config))} cuts, one mass per window",
-        *_described_signals(config, base),
-        *_described_checks(config),
-        f"workers   {config.workers}",
-    ]
-    return "\n".join(lines)
-
-
-def _described_checks(config: SearchConfig) -> list[str]:
-    lines = ["blind     observed data of signal regions are hidden until `resonaut unblind`"] if config.blind else []
-    if config.validation:
-        number = config.validation.pseudo_experiments
-        lines.append(f"checks    before signal regions are looked at, with {number} pseudo-experiments")
-    return lines
-
-
-def _described_signals(config: SearchConfig, base: Path) -> list[str]:
-    lines = []
-    for signal in config.signals:
-        window = signal_window(signal.mass, search_windows(config))
-        names = [*signal.make_corrections(base).names, *signal.uncertainties]
-        where = f"in {window}" if window else "in no window: no limit"
-        lines.append(
-            f"signal    {signal.name}, {len(config.resolved_signal(signal, base))} files, {signal.mass:g} GeV, {where}; "
-            f"uncertainties: {', '.join(names) or 'of the number of its events'}"
-        )
-    return lines
 
 
 def run_search(config: SearchConfig, base: Path, out: Path) -> Path:

@@ -23,7 +23,7 @@ from resonaut.processors.sources.paths import NamedFile, fileset_of, named_files
 from resonaut.processors.sources.tables import EventTable
 from resonaut.stats import Window
 
-__all__ = ("SignalSample", "signal_samples", "signal_window")
+__all__ = ("SignalSample", "refuse_same", "signal_samples", "signal_window")
 
 Floats = npt.NDArray[np.float64]
 BOOKS = ("cutflow", "cutflow_weighted", "variations", "sum_of_weights")
@@ -101,15 +101,22 @@ def signal_samples(config: SearchConfig, base: Path, run: RunDirectory) -> list[
     ConfigError
         If corrections make no sense.
     """
+    refuse_same(config, base)
     made = [
         (signal, signal.make_corrections(base), _named(config.resolved_signal(signal, base)))
         for signal in config.signals
     ]
-    read = _named((*config.resolved_files(base), *config.resolved_simulation(base))) if made else ()
-    data = {content_digest(file.path): f"{file.path}, which the search reads as data or simulation" for file in read}
-    for signal, _, files in made:  # all of them, before the first is processed
-        _refuse_same(signal, files, data, config)
     return [_sample(config, run, signal, corrections, files) for signal, corrections, files in made]
+
+
+def refuse_same(config: SearchConfig, base: Path) -> None:
+    """InputError for signals that are data or simulation, or one table that is there twice: before the first is processed."""
+    if not config.signals:
+        return
+    read = _named((*config.resolved_files(base), *config.resolved_simulation(base)))
+    data = {content_digest(file.path): f"{file.path}, which the search reads as data or simulation" for file in read}
+    for signal in config.signals:
+        _refuse_same(signal, _named(config.resolved_signal(signal, base)), data, config)
 
 
 def _refuse_same(

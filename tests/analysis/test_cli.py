@@ -51,12 +51,14 @@ def test_help_does_not_wait_for_anything_heavy() -> None:
 
 
 def test_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path) -> None:
-    write_table(tmp_path / "events.parquet", {"mjj": np.linspace(3000, 5000, 50)})
+    mass = np.linspace(3000, 5000, 50)
+    write_table(tmp_path / "events.parquet", {"mjj": mass, "m_h": 0.1 * mass, "m_l": 0.05 * mass})
     config = {"input": {"files": ["events.parquet"]}, "scan": {"low": 2800, "high": 5200, "step": 4}}
     (tmp_path / "search.yaml").write_text(yaml.safe_dump(config))
     code, text = invoke("run", str(tmp_path / "search.yaml"), "--dry-run")
     assert code == 0
     assert "6 signal regions from 2979-3235 GeV" in text
+    assert "first events: 50 used, mjj 3000 to 5000 GeV, 50 of them in the scan" in text
     assert sorted(p.name for p in tmp_path.iterdir()) == ["events.parquet", "search.yaml"]
 
 

@@ -130,3 +130,30 @@ def test_a_file_that_is_named_twice_is_an_error(folder: Path) -> None:
     content["input"]["files"] = ["data.root", "data.root"]
     with pytest.raises(InputError, match=r"names .*data.root twice"):
         written(folder, content).resolved_files(folder)
+
+
+def dry_run(folder: Path, content: dict[str, Any]) -> str:
+    (folder / "search.yaml").write_text(yaml.safe_dump(content))
+    return CliRunner().invoke(main, ["run", str(folder / "search.yaml"), "--dry-run"]).output
+
+
+def test_a_dry_run_looks_at_the_first_events(folder: Path) -> None:
+    shown = dry_run(folder, config_of(columns="mc.yaml"))
+    assert "first events: 500 used, mjj 280" in shown
+    assert "first simulation: 500 used" in shown
+    assert "first signal zprime: 300 used" in shown
+    assert not list(folder.glob("runs/*"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": [{"name": "cwola-trees", "features": ["m_h", "m_k"]}]}, "did you mean m_"),
+        ({"input": {"files": ["data.root"], "columns": {**DATA, "unit": "GeV"}}}, "UNITS AND THE SCAN"),
+        ({"input": {"files": ["data.root"], "columns": {**DATA, "tree": "nominl"}}}, "nominl"),
+        ({"input": {"files": ["data.root"], "columns": SIMULATED}}, "mcEventWeight"),
+        ({"signals": [{"name": "zprime", "files": ["data.root"], "mass": 3500}]}, "holds the same bytes"),
+    ],
+)
+def test_a_dry_run_finds_what_the_run_would_trip_over(folder: Path, changes: dict[str, Any], message: str) -> None:
+    assert message in dry_run(folder, {**config_of(), **changes})

@@ -94,7 +94,10 @@ def test_the_demo_leaves_its_signal_out_when_told_to() -> None:
 
 def test_features_that_the_events_lack_are_told_before_anything_is_trained() -> None:
     (method,) = parse_config({**MINIMAL, "methods": [{"name": "cwola-trees", "features": ["m_h", "tau21"]}]}).methods
-    with pytest.raises(InputError, match=r"cwola-trees: the event table has no tau21; it has mjj, m_h, tau21_h"):
+    with pytest.raises(
+        InputError,
+        match=r"cwola-trees: the event table has no tau21 \(did you mean tau21_h\?\); it has mjj, m_h, tau21_h",
+    ):
         choose_features(method, ("mjj", "m_h", "tau21_h"))
     assert choose_features(method, ("mjj", "m_h", "tau21")) == ("m_h", "tau21")
 

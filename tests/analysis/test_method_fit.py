@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from resonaut.analysis.config import SearchConfig, parse_config
+from resonaut.analysis.describe import describe_search
 from resonaut.analysis.limits import limit_jobs
 from resonaut.analysis.rundir import RunDirectory
 from resonaut.analysis.scoring import search_windows
-from resonaut.analysis.search import describe_search, run_search
+from resonaut.analysis.search import run_search
 from resonaut.analysis.spectra import INCLUSIVE, excesses_of, fit_options, scan_of
 from resonaut.errors import ConfigError
 from resonaut.processors import write_table

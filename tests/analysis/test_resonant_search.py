@@ -16,10 +16,11 @@ from click.testing import CliRunner
 
 from resonaut.analysis.cli import main
 from resonaut.analysis.config import parse_config
+from resonaut.analysis.describe import describe_search
 from resonaut.analysis.events import event_stage, simulation_stage
 from resonaut.analysis.rundir import RunDirectory
 from resonaut.analysis.scoring import score_jobs
-from resonaut.analysis.search import describe_search, run_search
+from resonaut.analysis.search import run_search
 from resonaut.errors import ConfigError, InputError, ModelError
 from resonaut.models import BaseScorer, CrossFit, Sample, load_scorer, register
 from resonaut.models.templates import BackgroundTemplate, MassModel, TemplateScorer, register_template

@@ -119,8 +119,9 @@ def test_dry_run_by_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for file in FILES[name]:
         (tmp_path / file).write_bytes(b"nothing yet")
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(main, ["run", name, "--dry-run"])
-    assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(main, ["run", name, "--dry-run"])  # says what it would do, then looks at the files
+    assert done.exit_code == 1
+    assert "InputError" in done.output
     assert "signal regions" in done.output
     assert FILES[name][0] in done.output
 
