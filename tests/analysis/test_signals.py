@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from resonaut.analysis.config import parse_config
+from resonaut.analysis.describe import describe_search
 from resonaut.analysis.rundir import RunDirectory
-from resonaut.analysis.search import describe_search, run_search
+from resonaut.analysis.search import run_search
 from resonaut.analysis.signal_tables import read_signal_tables
 from resonaut.analysis.signals import signal_samples
 from resonaut.analysis.systematics import SignalSpectra, fold_shares
