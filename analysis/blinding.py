@@ -25,6 +25,7 @@ from resonaut.analysis.direct import DirectEntry
 from resonaut.analysis.scoring import search_windows
 from resonaut.errors import ConfigError, InputError
 from resonaut.files import digest, finite_or_none, read_json, write_json
+from resonaut.processors.running.fingerprint import content_digest
 from resonaut.stats import ExcessResult, LimitResult, ScanInput, ScanResult, log_edges
 from resonaut.stats.regions import bins_overlapping
 
@@ -41,6 +42,7 @@ __all__ = (
     "config_hash",
     "hidden_bins",
     "record_unblinding",
+    "require_blind",
     "require_reason",
     "require_verdict",
     "write_blinded",
@@ -49,6 +51,7 @@ __all__ = (
 SCHEMA = "resonaut.unblinding/1"
 BLINDED = "blinded"
 _FILE = "unblinding.json"
+_MARK = "blinded.json"
 _NOT_PHYSICS = ("workers", "blind", "validation", "injections")
 
 Pairs = Sequence[tuple[ScanInput, ExcessResult]]
@@ -94,6 +97,7 @@ def config_hash(config: SearchConfig, base: Path, events_key: str) -> str:
     """
     content = {key: value for key, value in config.described(base).items() if key not in _NOT_PHYSICS}
     content["input"] = {key: value for key, value in content["input"].items() if key not in ("executor", "files")}
+    content["input"]["simulation"] = [content_digest(str(path)) for path in config.resolved_simulation(base)]
     return digest(content, events_key)
 
 
@@ -109,12 +113,28 @@ def _records(run: Path) -> list[dict[str, Any]]:
 
 
 def blind_state(config: SearchConfig, base: Path, run: Path, events_key: str) -> BlindState:
-    """Whether what a run observes is to be hidden: its config says so, and no record allows this config with these events."""
+    """Whether what a run observes is to be hidden: its config says so, and no record allows this config with these events.
+
+    A run directory that is blind is marked (`blinded.json`), see `require_blind`.
+    """
+    require_blind(config, run)
+    if config.blind and not (run / _MARK).exists():
+        write_json(run / _MARK, {"schema": "resonaut.blinded/1", "since": _now()})
     own = config_hash(config, base, events_key)
     records = _records(run)
     mine = [record for record in records if record["config_hash"] == own]
     others = sum(record["config_hash"] != own for record in records)
     return BlindState(config.blind and not mine, mine[-1] if mine else None, others)
+
+
+def require_blind(config: SearchConfig, run: Path) -> None:
+    """ConfigError where a config would open a run directory that was blind: that takes an unblinding, which is recorded."""
+    if (run / _MARK).exists() and not config.blind:
+        msg = (
+            f"{run} holds a blinded search, and this config is not blind: put `blind: true` back and open it with `resonaut unblind`, which is "
+            "recorded; another search needs another --out"
+        )
+        raise ConfigError(msg)
 
 
 def require_reason(reason: str) -> None:
@@ -162,7 +182,7 @@ def record_unblinding(
     require_reason(reason)
     record = {
         "who": f"{_user()}@{platform.node()}",
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "when": _now(),
         "reason": reason.strip(),
         "config_hash": own_hash,
         "validation": None
@@ -173,6 +193,10 @@ def record_unblinding(
     }
     write_json(run / _FILE, {"schema": SCHEMA, "unblindings": [*_records(run), record]})
     return record
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _user() -> str:

@@ -22,6 +22,7 @@ from resonaut.analysis.blinding import (
     blind_state,
     config_hash,
     record_unblinding,
+    require_blind,
     require_reason,
     require_verdict,
     write_blinded,
@@ -46,6 +47,7 @@ from resonaut.analysis.signals import SignalSample, signal_samples
 from resonaut.analysis.spectra import excesses_of, scan_of, selections_of, write_spectra
 from resonaut.analysis.summary import build_summary
 from resonaut.analysis.validation import current_validation, is_of, validation_stage
+from resonaut.analysis.validation_config import ValidationConfig
 from resonaut.errors import ConfigError
 from resonaut.files import atomic_path, write_json
 from resonaut.stats import LimitResult, ScanResult
@@ -167,17 +169,20 @@ def unblind_search(config: SearchConfig, out: Path, *, reason: str, force: bool 
     with run.lock():
         events = event_stage(config, base, run)
         validation = current_validation(config, base, run, events.key)
-        if validation is None and not force:
+        enough = is_of(validation, config.validation or ValidationConfig())  # not a quick one
+        if not enough and not force:
             simulation = simulation_stage(config, base, run)
             validation = validation_stage(config, base, run, events, simulation, signal_samples(config, base, run))
+            enough = True
         require_verdict(validation, force=force)
         own = config_hash(config, base, events.key)
-        forced = validation is None or validation["verdict"] not in ("green", "amber")
+        forced = validation is None or not enough or validation["verdict"] not in ("green", "amber")
         record_unblinding(run.path, reason=reason, own_hash=own, validation=validation, forced=forced)
         return _run(config, base, run, started)
 
 
 def _run(config: SearchConfig, base: Path, run: RunDirectory, started: float) -> Path:
+    require_blind(config, run.path)
     run.clear_results()
     _write_config(config, base, run)
     events = event_stage(config, base, run)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from resonaut.analysis.blinding import require_blind
 from resonaut.analysis.config import MethodConfig, SearchConfig
 from resonaut.analysis.events import event_stage, simulation_stage
 from resonaut.analysis.injections.curves import curves_of
@@ -117,6 +118,7 @@ def run_campaign(config: SearchConfig, base: Path, out: Path) -> Path:
     """
     _required(config)
     run = RunDirectory(out.absolute())
+    require_blind(config, run.path)
     with run.lock():
         base = base.absolute()
         data, simulation = event_stage(config, base, run), simulation_stage(config, base, run)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from resonaut.analysis.config import MethodConfig, SearchConfig
 from resonaut.analysis.events import EventStage
@@ -19,7 +20,7 @@ from resonaut.files import digest
 from resonaut.processors import read_table, table_columns
 from resonaut.stats import Window
 
-__all__ = ("MOST", "InjectionJob", "check_weights", "injected_signals", "injection_jobs")
+__all__ = ("MOST", "InjectionJob", "check_weights", "injected_signals", "injection_jobs", "require_events")
 
 MOST = 0.5
 """Part of a simulated signal that may be looked at for events to inject; the rest tells the efficiency."""
@@ -108,21 +109,35 @@ def check_weights(config: SearchConfig, samples: Sequence[SignalSample]) -> list
                 "sum of weights of all generated events, before any cut"
             )
             raise ConfigError(msg)
-        # events are taken in proportion to their weights, each once: the largest weight sets how many there are
-        drawn = MOST * positive.sum() / positive.max() if positive.size and total > 0 else 0.0
-        most = drawn * sample.generated / total if total > 0 else 0.0
-        if largest > most:
-            msg = (
-                f"injections.events asks for {largest:g} events of {name}; half of its files, whose other half tells the "
-                f"efficiency, gives {drawn:.0f} unweighted events: ask for at most {most:.0f} that are produced, or give more files"
-            )
-            raise InputError(msg)
+        require_events(name, largest, weight, sample.generated)
         if negative := -float(weight[weight < 0].sum()):
             warnings.append(
                 f"signal {name}: {negative / positive.sum():.1%} of its weight is negative; such events are not injected, while "
                 "efficiencies have them: compare with a sample without negative weights"
             )
     return warnings
+
+
+def require_events(name: str, largest: float, weight: npt.NDArray[np.float64], generated: float) -> None:
+    """InputError if a signal has too few simulated events for the largest strength.
+
+    Parameters
+    ----------
+    name : of the signal.
+    largest : produced events that are asked for.
+    weight : (n,) of the selected events.
+    generated : sum of weights of all generated events.
+    """
+    positive, total = weight[weight > 0], float(weight.sum())
+    # events are taken in proportion to their weights, each once: the largest weight sets how many there are
+    drawn = MOST * float(positive.sum() / positive.max()) if positive.size and total > 0 else 0.0
+    most = drawn * generated / total if total > 0 else 0.0
+    if largest > most:
+        msg = (
+            f"injections.events asks for {largest:g} events of {name}; half of its files, whose other half tells the "
+            f"efficiency, gives {drawn:.0f} unweighted events: ask for at most {most:.0f} that are produced, or give more files"
+        )
+        raise InputError(msg)
 
 
 def _require_features(sample: SignalSample, features: Mapping[str, Sequence[str]]) -> None:

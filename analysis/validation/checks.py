@@ -8,10 +8,11 @@ checks red needs p < a / K, so that a search without fault has any red check wit
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-__all__ = ("CHECKS", "WORST", "Alarm", "Check", "bonferroni", "not_made", "worst")
+__all__ = ("CHECKS", "WORST", "Alarm", "Check", "bonferroni", "gravest", "not_made", "worst")
 
 WORST = ("green", "amber", "red")
 
@@ -79,7 +80,20 @@ def bonferroni(p: float, tests: int) -> float:
     return min(1.0, p * tests) if math.isfinite(p) else 1.0
 
 
-def worst(verdicts: list[str]) -> str:
+def gravest(verdicts: Sequence[str], effects: Sequence[float]) -> int:
+    """Place of the worst verdict, of several that of the largest effect.
+
+    The largest effect of all may be chance, where there are few events, and hide a smaller one that is sure.
+
+    Examples
+    --------
+    >>> gravest(["green", "red", "red"], [0.9, 0.66, 0.7])
+    2
+    """
+    return max(range(len(verdicts)), key=lambda place: (WORST.index(verdicts[place]), effects[place]))
+
+
+def worst(verdicts: Sequence[str]) -> str:
     """The worst of some verdicts; green where there is none."""
     return max(verdicts, key=WORST.index, default="green")
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from resonaut.analysis.plots.canvas import Drawn
 from resonaut.analysis.scoring import search_windows
 from resonaut.analysis.signals import SignalSample, signal_window
-from resonaut.analysis.validation.checks import Check, not_made
+from resonaut.analysis.validation.checks import Check, gravest, not_made
 from resonaut.analysis.validation.figures import draw_bars
 from resonaut.analysis.validation.setting import Setting
 from resonaut.processors import read_table
@@ -77,15 +77,19 @@ def _of(setting: Setting, sample: SignalSample) -> _Found | None:
     return _Found(sample.config.name, window, *purity_ratio(mass, weight, setting.mass, window))
 
 
+def _verdict(sure: float) -> str:
+    return "red" if sure > ALLOWED else "amber" if sure > TOLD else "green"
+
+
 def contamination_check(setting: Setting) -> Result:
     """For each simulated signal, its purity in the sidebands over that in the signal region."""
     title = "signal in the sidebands"
     found = [each for sample in setting.samples if (each := _of(setting, sample)) is not None]
     if not found:
         return not_made("contamination", title, "the config names no signals"), None
-    one = max(found, key=lambda each: each.ratio)
-    sure = one.ratio - 2 * one.error
-    verdict = "red" if sure > ALLOWED else "amber" if sure > TOLD else "green"
+    verdicts = [_verdict(each.ratio - 2 * each.error) for each in found]
+    place = gravest(verdicts, [each.ratio for each in found])
+    one, verdict = found[place], verdicts[place]
     text = f"purity in the sidebands is at most {100 * one.ratio:.0f} % of that in the signal region ({one.name})"
     if verdict != "green":
         text = (

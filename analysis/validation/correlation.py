@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +13,7 @@ from scipy.stats import norm, rankdata
 from resonaut.analysis.plots.canvas import Drawn
 from resonaut.analysis.scoring import ScoreJob
 from resonaut.analysis.seeds import seed_for
-from resonaut.analysis.validation.checks import Check, bonferroni, not_made
+from resonaut.analysis.validation.checks import Check, bonferroni, gravest, not_made
 from resonaut.analysis.validation.figures import draw_bars
 from resonaut.analysis.validation.setting import Setting
 from resonaut.models import make_scorer
@@ -81,8 +83,37 @@ def _scaled(job: ScoreJob) -> tuple[str, ...]:
     return tuple(getattr(scorer, "scaled_by_mass", ()))
 
 
-def _verdict(setting: Setting, p: float, size: float) -> str:
-    return setting.alarm.verdict(p, effect=size, told=AUC_TOLD, allowed=AUC_ALLOWED)
+class _Worst(NamedTuple):
+    """The separation of several that is judged worst; `tests` is the number that its p-value is multiplied by."""
+
+    name: str
+    window: Window
+    size: float
+    p: float
+    verdict: str
+    tests: int
+
+    def check(self, name: str, title: str, text: str) -> Check:
+        details = {"tests": self.tests}
+        return Check(name, title, self.size, AUC_ALLOWED, self.verdict, text, self.p, details=details)
+
+
+def _worst(
+    setting: Setting,
+    found: Mapping[tuple[str, Window], Separation],
+    size: Callable[[Separation], float] = lambda one: one.size,
+    p: Callable[[Separation], float] = lambda one: one.p,
+    tests_each: int = 1,
+) -> _Worst:
+    """Each of the separations is judged by its own p-value and size."""
+    tests = tests_each * len(found)
+    sizes, p_values = [size(one) for one in found.values()], [bonferroni(p(one), tests) for one in found.values()]
+    verdicts = [
+        setting.alarm.verdict(value, effect=effect, told=AUC_TOLD, allowed=AUC_ALLOWED)
+        for value, effect in zip(p_values, sizes, strict=True)
+    ]
+    place = gravest(verdicts, sizes)
+    return _Worst(*list(found)[place], sizes[place], p_values[place], verdicts[place], tests)
 
 
 def feature_check(setting: Setting) -> Result:
@@ -102,11 +133,9 @@ def feature_check(setting: Setting) -> Result:
     title = "features against the mass: lower against upper sideband"
     if not found:
         return not_made("feature_correlation", title, "no method has features", "amber"), None
-    (name, window), one = max(found.items(), key=lambda item: item[1].size)
-    p = bonferroni(one.p, len(found))
-    verdict = _verdict(setting, p, one.size)
-    text = f"no feature tells the sidebands apart by more than AUC = {one.size:.3f} ({name})"
-    if verdict != "green":
+    one = _worst(setting, found)
+    text = f"no feature tells the sidebands apart by more than AUC = {one.size:.3f} ({one.name})"
+    if one.verdict != "green":
         names = sorted(
             {
                 n
@@ -115,16 +144,16 @@ def feature_check(setting: Setting) -> Result:
             }
         )
         text = (
-            f"{', '.join(names)} depends on the mass: {name} tells the sidebands of {window} apart with AUC = {one.size:.2f}; a selection that learns "
-            f"from it learns the mass. Leave it out, {_remedy(name)}, or decorrelate the score (ddt)"
+            f"{', '.join(names)} depends on the mass: {one.name} tells the sidebands of {one.window} apart with AUC = {one.size:.2f}; a selection that "
+            f"learns from it learns the mass. Leave it out, {_remedy(one.name)}, or decorrelate the score (ddt)"
         )
     best = {n: max(s.size for (k, _), s in found.items() if k == n) for n, _ in found}
     drawn = draw_bars(
         list(best), [size - 0.5 for size in best.values()], title=setting.config.name,
         x_label="AUC between the sidebands, above 1/2", line=AUC_ALLOWED - 0.5,
     )  # fmt: skip
-    details = {"tests": len(found), "features": best}
-    return Check("feature_correlation", title, one.size, AUC_ALLOWED, verdict, text, p, details=details), drawn
+    check = one.check("feature_correlation", title, text)
+    return replace(check, details={**check.details, "features": best}), drawn
 
 
 def _remedy(name: str) -> str:
@@ -168,43 +197,35 @@ def joint_check(setting: Setting) -> Result:
     title = "all features together against the mass: a classifier of the sidebands"
     if not found:
         return not_made("joint_correlation", title, "no method has features", "amber"), None
-    (method, window), one = max(found.items(), key=lambda item: item[1].auc)
-    p = bonferroni(float(norm.sf(one.z)), 2 * len(found))  # out of fold, only an AUC above one half is a separation
-    verdict = _verdict(setting, p, one.auc)
-    text = f"a classifier of all features tells the sidebands apart with AUC = {one.auc:.3f} at most"
-    if verdict != "green":
+    # out of fold, only an AUC above one half is a separation; each has two folds
+    one = _worst(setting, found, size=lambda each: each.auc, p=lambda each: float(norm.sf(each.z)), tests_each=2)
+    text = f"a classifier of all features tells the sidebands apart with AUC = {one.size:.3f} at most"
+    if one.verdict != "green":
         text = (
-            f"the features of {method} together tell the sidebands of {window} apart with AUC = {one.auc:.2f}: they hold the mass, and a selection "
-            "can learn it from them"
+            f"the features of {one.name} together tell the sidebands of {one.window} apart with AUC = {one.size:.2f}: they hold the mass, and a "
+            "selection can learn it from them"
         )
-    return Check(
-        "joint_correlation", title, one.auc, AUC_ALLOWED, verdict, text, p, details={"tests": len(found)}
-    ), None
+    return one.check("joint_correlation", title, text), None
 
 
 def score_check(setting: Setting) -> Result:
     """Does the score depend on the mass outside of the signal region?"""
     found = {}
     for each in setting.selected:
+        ranks = _in_fold(each.scores, each.fold)
         lower, upper = each.window.in_lower_sideband(each.mass), each.window.in_upper_sideband(each.mass)
-        found[each.method, each.window] = separation(
-            _in_fold(each.scores, each.fold)[lower], _in_fold(each.scores, each.fold)[upper]
-        )
+        found[each.method, each.window] = separation(ranks[lower], ranks[upper])
     title = "scores against the mass: lower against upper sideband"
     if not found:
         return not_made("score_correlation", title, "no method has scores", "amber"), None
-    (method, window), one = max(found.items(), key=lambda item: item[1].size)
-    p = bonferroni(one.p, len(found))
-    verdict = _verdict(setting, p, one.size)
+    one = _worst(setting, found)
     text = f"no score tells the sidebands apart by more than AUC = {one.size:.3f}"
-    if verdict != "green":
+    if one.verdict != "green":
         text = (
-            f"the score of {method} in {window} depends on the mass (AUC = {one.size:.2f} between the sidebands): its cuts are tighter at one end of the "
+            f"the score of {one.name} in {one.window} depends on the mass (AUC = {one.size:.2f} between the sidebands): its cuts are tighter at one end of the "
             "spectrum, which the fit has to absorb"
         )
-    return Check(
-        "score_correlation", title, one.size, AUC_ALLOWED, verdict, text, p, details={"tests": len(found)}
-    ), None
+    return one.check("score_correlation", title, text), None
 
 
 def _in_fold(scores: Floats, fold: npt.NDArray[np.int64]) -> Floats:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from resonaut.analysis.plots.canvas import Drawn
 from resonaut.analysis.rundir import RunDirectory, Unit
 from resonaut.analysis.scoring import ScoreJob, load_scores, score_stage
 from resonaut.analysis.seeds import seed_for
-from resonaut.analysis.validation.checks import Check, bonferroni, not_made
+from resonaut.analysis.validation.checks import Check, bonferroni, gravest, not_made
 from resonaut.analysis.validation.correlation import separation
 from resonaut.analysis.validation.figures import draw_histograms
 from resonaut.analysis.validation.masses import permuted_masses, twin_groups
@@ -133,12 +134,13 @@ def leakage_check(setting: Setting) -> Result:
     if not found:
         return Check("fold_leakage", title, None, None, "green", "not needed: no method learns from the window"), None
     # folds learn from each other, so that their separations are not independent: the largest is tested
-    worst = {name: max(fold["held_out_z"] for fold in folds) for name, folds in found.items()}
-    name = max(worst, key=lambda each: worst[each])
-    held = float(np.mean([fold["held_out_auc"] for fold in found[name]]))
-    trained = float(np.mean([fold["trained_auc"] for fold in found[name]]))
-    p = bonferroni(float(norm.sf(worst[name])), sum(map(len, found.values())))
-    verdict = setting.alarm.verdict(p, effect=held, allowed=AUC_ALLOWED)
+    tests = sum(map(len, found.values()))
+    auc = [_mean(folds, "held_out_auc") for folds in found.values()]
+    p_values = [bonferroni(float(norm.sf(max(f["held_out_z"] for f in folds))), tests) for folds in found.values()]
+    verdicts = [setting.alarm.verdict(p, effect=a, allowed=AUC_ALLOWED) for p, a in zip(p_values, auc, strict=True)]
+    place = gravest(verdicts, auc)
+    name, held, p, verdict = list(found)[place], auc[place], p_values[place], verdicts[place]
+    trained = _mean(found[name], "trained_auc")
     text = (
         f"held-out events are told apart with AUC = {held:.3f} ({name}; those trained on: {trained:.2f}), as by chance"
     )
@@ -150,6 +152,10 @@ def leakage_check(setting: Setting) -> Result:
     details = {"folds": found, "trained_auc": trained}
     check = Check("fold_leakage", title, held, AUC_ALLOWED, verdict, text, p, details=details)
     return check, _figure(setting, name, folders[name])
+
+
+def _mean(folds: Sequence[Mapping[str, float]], name: str) -> float:
+    return float(np.mean([fold[name] for fold in folds]))
 
 
 def _figure(setting: Setting, name: str, folder: Path) -> Drawn:

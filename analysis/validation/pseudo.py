@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from resonaut import __version__
 from resonaut.analysis.config import SearchConfig
@@ -20,26 +21,28 @@ from resonaut.analysis.rundir import RunDirectory, Unit
 from resonaut.analysis.scoring import ScoreJob, score_jobs, score_stage
 from resonaut.analysis.seeds import seed_for
 from resonaut.analysis.spectra import scan_of, selections_of
+from resonaut.analysis.validation.background import drawn_rows
 from resonaut.analysis.validation.setting import Setting
 from resonaut.files import digest, finite_or_none, read_json, write_json
-from resonaut.processors import read_table, write_table
+from resonaut.processors import read_table, table_columns, write_table
 from resonaut.stats import Window
 
 __all__ = ("PseudoJob", "pseudo_jobs", "pseudo_stage", "window_jobs", "write_events")
 
 logger = logging.getLogger(__name__)
-VERSION = 1  # of the events that are drawn: a change makes the units again
+VERSION = 2  # of the events that are drawn: a change makes the units again
 
 
 @dataclass(frozen=True)
 class PseudoJob:
-    """One background-only search: everything that its result depends on."""
+    """One background-only search: everything that its result depends on; `rows` are those of the simulation, None for the data."""
 
     setting: Setting
     config: SearchConfig
     number: int
     folder: Path
     key: str
+    rows: npt.NDArray[np.int64] | None
 
     @property
     def unit(self) -> Unit:
@@ -52,19 +55,33 @@ def search_key(config: SearchConfig) -> dict[str, Any]:
 
 
 def pseudo_jobs(setting: Setting) -> list[PseudoJob]:
-    """All units; each has a seed of its own for events and trainings."""
+    """All units; each has a seed of its own for events and trainings. Fewer than asked for where the simulation has no more events."""
     jobs = []
     source = setting.background or setting.events
     windows = [window.to_dict() for window in setting.windows]
-    for number in range(setting.checks.pseudo_experiments):
+    for number, rows in enumerate(_rows(setting)):
         seed = seed_for(setting.config.seed, "pseudo-experiment", number)
         config = setting.config.model_copy(
             update={"seed": seed, "workers": 1, "signals": (), "limits": None, "validation": None, "injections": None}
         )
         simulated = setting.simulation.key if setting.simulation else ""
         key = digest(__version__, VERSION, search_key(config), source.key, setting.events.key, simulated, windows)
-        jobs.append(PseudoJob(setting, config, number, setting.folder / "pseudo" / f"{number:03d}", key))
+        jobs.append(PseudoJob(setting, config, number, setting.folder / "pseudo" / f"{number:03d}", key, rows))
     return jobs
+
+
+def _rows(setting: Setting) -> Sequence[npt.NDArray[np.int64] | None]:
+    """Of the simulated background, for each pseudo-experiment; None for the data."""
+    asked = setting.checks.pseudo_experiments
+    if setting.background is None or not asked:
+        return [None] * asked
+    mass = np.asarray(read_table(setting.background.table, columns=[setting.config.variable])[setting.config.variable])
+    inside = (mass >= setting.config.scan.low) & (mass < setting.config.scan.high)
+    generator = np.random.default_rng(seed_for(setting.config.seed, "events of pseudo-experiments"))
+    found = drawn_rows(inside, float(setting.inclusive.sum()), asked, generator)
+    if len(found) < asked:
+        logger.warning("%d of %d pseudo-experiments: validation.background has no more events", len(found), asked)
+    return found
 
 
 def window_jobs(
@@ -87,23 +104,20 @@ def write_events(path: Path, setting: Setting, mass: np.ndarray[Any, Any]) -> No
     write_table(path, {**columns, setting.config.variable: mass})
 
 
-def _write_background(path: Path, setting: Setting, background: EventStage, seed: int) -> None:
-    """As many events of the simulation as the data have, each at most once."""
-    table = read_table(background.table)
-    generator = np.random.default_rng(seed)
-    number = min(int(generator.poisson(len(setting.mass))), len(table))
-    rows = np.sort(generator.choice(len(table), number, replace=False))
-    columns = {name: np.asarray(table[name])[rows] for name in table.fields if name != "label"}
-    write_table(path, columns)
+def _write_background(path: Path, table: Path, like: Path, rows: npt.NDArray[np.int64]) -> None:
+    """These rows of the simulation, with the columns that the data have too, so that methods learn from the same features."""
+    content, known = read_table(table), table_columns(like)
+    names = [name for name in content.fields if name != "label" and name in known]
+    write_table(path, {name: np.asarray(content[name])[rows] for name in names})
 
 
 def _work(job: PseudoJob) -> str:
     def work(folder: Path) -> None:
         setting, table = job.setting, folder / "events.parquet"
-        if setting.background is None:
+        if setting.background is None or job.rows is None:
             write_events(table, setting, setting.new_masses(setting.mass, "pseudo-experiment", job.number))
         else:
-            _write_background(table, setting, setting.background, job.config.seed)
+            _write_background(table, setting.background.table, setting.events.table, job.rows)
         search = RunDirectory(folder / "search")
         jobs = window_jobs(job.config, search, table, job.key, setting.simulation, setting.windows)
         score_stage(jobs, workers=1)

@@ -19,7 +19,7 @@ from resonaut.analysis.plots.canvas import Drawn
 from resonaut.analysis.scoring import possible_cuts
 from resonaut.analysis.seeds import seed_for
 from resonaut.analysis.spectra import INCLUSIVE
-from resonaut.analysis.validation.checks import Check, bonferroni, not_made
+from resonaut.analysis.validation.checks import Check, bonferroni, gravest, not_made
 from resonaut.analysis.validation.figures import draw_histograms
 from resonaut.analysis.validation.setting import Setting
 from resonaut.stats import available_functions, fit_background, local_p_values
@@ -29,7 +29,8 @@ __all__ = ("Statistics", "null_significances", "pseudo_checks", "statistics_of")
 Floats = npt.NDArray[np.float64]
 SETS = 200
 # Learnt cuts lean a little even without fault (docs/performance.md), and folds that learn from each other select alike, which widens the
-# distribution (docs/validation.md): what is below the first number is not told, what is below the second not red.
+# distribution (docs/validation.md): departures up to the first number are none, so that p-values are those of a search that departs by just
+# that; up to the second number nothing is red.
 MEAN_TOLD, MEAN_ALLOWED = 0.25, 0.5  # standard deviations
 WIDTH_TOLD, WIDTH_ALLOWED = 0.20, 0.35  # from 1
 KS_TOLD, KS_ALLOWED = 0.1, 0.2  # distances of normal distributions that are 0.25 and 0.5 apart
@@ -90,6 +91,7 @@ class _Test(NamedTuple):
 
     method: str
     number: float
+    effect: float
     p: float
     beyond: float
 
@@ -111,24 +113,27 @@ def _tests(setting: Setting, method: str, z: Floats) -> _Tests:
     found = statistics_of(z.reshape(-1))
     middle, spread = null.mean(axis=0), np.maximum(null.std(axis=0), 1e-9)
 
-    def two_sided(place: int, number: float, allowed: float) -> _Test:
-        off = abs(number - middle[place]) / spread[place]
-        beyond = (abs(number - middle[place]) - allowed) / spread[place]
-        return _Test(method, number, 2 * float(norm.sf(off)), float(norm.sf(beyond)))
+    def two_sided(place: int, number: float, effect: float, told: float, allowed: float) -> _Test:
+        off = abs(number - middle[place])
+        p = 2 * float(norm.sf(max(off - told, 0.0) / spread[place]))
+        return _Test(method, number, effect, p, float(norm.sf((off - allowed) / spread[place])))
 
     # the median of Kolmogorov's distribution tells how many independent numbers there are
     independent = kstwobign.ppf(0.5) / np.median(null[:, 2])
-    far = max(found.ks - KS_ALLOWED, 0.0)
-    ks = _Test(method, found.ks, float(kstwobign.sf(found.ks * independent)), float(kstwobign.sf(far * independent)))
+    told, beyond = (float(kstwobign.sf(max(found.ks - most, 0.0) * independent)) for most in (KS_TOLD, KS_ALLOWED))
     return _Tests(
-        found, two_sided(0, found.mean, MEAN_ALLOWED), two_sided(1, found.width, WIDTH_ALLOWED), ks, z.reshape(-1)
+        found,
+        two_sided(0, found.mean, abs(found.mean), MEAN_TOLD, MEAN_ALLOWED),
+        two_sided(1, found.width, abs(found.width - 1), WIDTH_TOLD, WIDTH_ALLOWED),
+        _Test(method, found.ks, found.ks, told, beyond),
+        z.reshape(-1),
     )
 
 
 def _grouped(setting: Setting, experiments: Sequence[Sequence[dict[str, Any]]]) -> dict[str, Floats]:
     """(experiments, windows x cuts) significances of each method, NaN where there is none."""
     found = {}
-    for method in (m.title for m in setting.methods):
+    for method in (m.title for m in setting.config.methods):
         keys = sorted({(e["low"], e["cut"]) for each in experiments for e in each if e["method"] == method})
         z = np.full((len(experiments), len(keys)), np.nan)
         for row, each in enumerate(experiments):
@@ -160,16 +165,22 @@ def pseudo_checks(setting: Setting, experiments: Sequence[Sequence[dict[str, Any
     ]
 
 
-def _judged(setting: Setting, tests: Sequence[_Test], effect: float, told: float, allowed: float) -> tuple[float, str]:
-    """p-value and verdict of the worst of the methods, which the first of `tests` is."""
-    p, beyond = (bonferroni(value, len(tests)) for value in (tests[0].p, tests[0].beyond))
-    return p, setting.alarm.verdict(p, effect=effect, told=told, allowed=allowed, beyond=beyond)
+def _judged(setting: Setting, tests: Sequence[_Test], told: float, allowed: float) -> tuple[_Test, float, str]:
+    """The method that is worst, its p-value and its verdict."""
+    p_values, beyond = (
+        [bonferroni(value, len(tests)) for value in each]
+        for each in zip(*((t.p, t.beyond) for t in tests), strict=True)
+    )
+    verdicts = [
+        setting.alarm.verdict(p, effect=test.effect, told=told, allowed=allowed, beyond=far)
+        for test, p, far in zip(tests, p_values, beyond, strict=True)
+    ]
+    place = gravest(verdicts, [test.effect for test in tests])
+    return tests[place], p_values[place], verdicts[place]
 
 
 def _mean(setting: Setting, title: str, tests: Sequence[_Tests]) -> Check:
-    ordered = sorted((each.mean for each in tests), key=lambda each: (each.p, -abs(each.number)))
-    method, mean = ordered[0].method, ordered[0].number
-    p, verdict = _judged(setting, ordered, abs(mean), MEAN_TOLD, MEAN_ALLOWED)
+    (method, mean, *_), p, verdict = _judged(setting, [each.mean for each in tests], MEAN_TOLD, MEAN_ALLOWED)
     text = f"background alone gives significances of {method} around {mean:+.2f}, within chance"
     if verdict != "green":
         kind = "excesses" if mean > 0 else "deficits"
@@ -181,9 +192,7 @@ def _mean(setting: Setting, title: str, tests: Sequence[_Tests]) -> Check:
 
 
 def _width(setting: Setting, title: str, tests: Sequence[_Tests]) -> Check:
-    ordered = sorted((each.width for each in tests), key=lambda each: (each.p, -each.number))
-    method, width = ordered[0].method, ordered[0].number
-    p, verdict = _judged(setting, ordered, abs(width - 1), WIDTH_TOLD, WIDTH_ALLOWED)
+    (method, width, *_), p, verdict = _judged(setting, [each.width for each in tests], WIDTH_TOLD, WIDTH_ALLOWED)
     text = f"significances of {method} on background alone spread by {width:.2f}, within chance"
     if verdict != "green":
         kind = "more" if width > 1 else "less"
@@ -195,9 +204,7 @@ def _width(setting: Setting, title: str, tests: Sequence[_Tests]) -> Check:
 
 
 def _uniformity(setting: Setting, title: str, tests: Sequence[_Tests]) -> Check:
-    ordered = sorted((each.ks for each in tests), key=lambda each: (each.p, -each.number))
-    method, ks = ordered[0].method, ordered[0].number
-    p, verdict = _judged(setting, ordered, ks, KS_TOLD, KS_ALLOWED)
+    (method, ks, *_), p, verdict = _judged(setting, [each.ks for each in tests], KS_TOLD, KS_ALLOWED)
     text = f"p-values of {method} on background alone are uniform within chance (distance {ks:.2f})"
     if verdict != "green":
         text = f"p-values of {method} on background alone are not uniform: their distribution is off by {ks:.2f}"

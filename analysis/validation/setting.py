@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from resonaut.analysis.config import MethodConfig, SearchConfig
+from resonaut.analysis.config import SearchConfig
 from resonaut.analysis.events import EventStage
 from resonaut.analysis.rundir import RunDirectory
 from resonaut.analysis.scoring import ScoreJob, load_scores, search_windows, uses_labels
@@ -24,9 +24,14 @@ from resonaut.models import select
 from resonaut.processors import read_table
 from resonaut.stats import ScanInput, Window, log_edges
 
-__all__ = ("Selected", "Setting", "chosen_windows")
+__all__ = ("Selected", "Setting", "chosen_windows", "honest_search")
 
 Floats = npt.NDArray[np.float64]
+
+
+def honest_search(config: SearchConfig) -> SearchConfig:
+    """The search without methods that are trained on truth labels: those are benchmarks, and are not validated."""
+    return config.model_copy(update={"methods": tuple(m for m in config.methods if not uses_labels(m))})
 
 
 def chosen_windows(config: SearchConfig, number: int) -> list[Window]:
@@ -90,6 +95,8 @@ class Setting:
         Score units of the search in the windows that are checked.
     windows
         Those windows.
+    hidden
+        Whether the search is blind now: where the data have a structure is then not told, as it is in a signal region.
     """
 
     config: SearchConfig
@@ -101,6 +108,7 @@ class Setting:
     background: EventStage | None
     jobs: list[ScoreJob]
     windows: list[Window]
+    hidden: bool = False
 
     @property
     def folder(self) -> Path:
@@ -109,10 +117,6 @@ class Setting:
     @property
     def alarm(self) -> Alarm:
         return Alarm(self.checks.false_alarm)
-
-    @property
-    def methods(self) -> list[MethodConfig]:
-        return [method for method in self.config.methods if not uses_labels(method)]
 
     @cached_property
     def edges(self) -> Floats:

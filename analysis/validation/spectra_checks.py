@@ -11,7 +11,7 @@ from scipy.stats import chi2, norm
 
 from resonaut.analysis.plots.canvas import Drawn
 from resonaut.analysis.spectra import INCLUSIVE, FitOptions
-from resonaut.analysis.validation.checks import Check, bonferroni, not_made, worst
+from resonaut.analysis.validation.checks import Check, bonferroni, gravest, not_made, worst
 from resonaut.analysis.validation.figures import draw_bars, draw_points
 from resonaut.analysis.validation.setting import Selected, Setting
 from resonaut.errors import ResonautError
@@ -145,6 +145,15 @@ def _with_neighbours(window: Window, edges: Floats) -> tuple[float, float]:
 OR_SIGNAL = "; beside the signal region alone: the tails of a signal inside of it look the same, and what the pseudo-experiments find decides"
 
 
+def _roughest(setting: Setting, found: Sequence[Flatness], tests: int) -> tuple[int, str]:
+    """Place and verdict of the worst efficiency, each judged by its own p-value and spread."""
+    verdicts = [
+        setting.alarm.verdict(bonferroni(one.p, tests), effect=one.spread, allowed=EFFICIENCY_ALLOWED) for one in found
+    ]
+    place = gravest(verdicts, [one.spread for one in found])
+    return place, verdicts[place]
+
+
 def efficiency_check(setting: Setting) -> Result:
     """Is the efficiency of each cut flat in the mass, or at least smooth, outside of the signal region?"""
     found = []
@@ -156,21 +165,15 @@ def efficiency_check(setting: Setting) -> Result:
     if not found:
         return not_made("sculpting_efficiency", title, "no method has scores", "amber"), None
     tests = 2 * len(found)
-    rough = min(found, key=lambda row: (row[4].p, -row[4].spread))
-    uneven = min(found, key=lambda row: (row[3].p, -row[3].spread))
-    p_rough, p_flat = bonferroni(rough[4].p, tests), bonferroni(uneven[3].p, tests)
-    verdict = setting.alarm.verdict(p_rough, effect=rough[4].spread, allowed=EFFICIENCY_ALLOWED)
-    each, cut, _, _, smooth = rough
-    number, p = smooth.spread, p_rough
+    place, verdict = _roughest(setting, [row[4] for row in found], tests)
+    each, cut, _, _, smooth = found[place]
+    number, p = smooth.spread, bonferroni(smooth.p, tests)
     far = [_flatness(*_efficiency(e, c, *_with_neighbours(e.window, e.edges)), 2) for e, c, *_ in found]
-    beside = verdict == "red" and not any(
-        setting.alarm.verdict(bonferroni(one.p, tests), effect=one.spread, allowed=EFFICIENCY_ALLOWED) == "red"
-        for one in far
-    )
+    beside = verdict == "red" and _roughest(setting, far, tests)[1] != "red"
     if verdict == "green":
-        each, cut, _, flat, _ = uneven
-        number, p = flat.spread, p_flat
-        slope = setting.alarm.verdict(p_flat, effect=flat.spread, allowed=EFFICIENCY_ALLOWED)
+        place, slope = _roughest(setting, [row[3] for row in found], tests)
+        each, cut, _, flat, _ = found[place]
+        number, p = flat.spread, bonferroni(flat.p, tests)
         verdict = "amber" if slope == "red" else "green"
         text = "the efficiencies of all cuts are flat in the mass"
         if verdict != "green":
@@ -185,7 +188,11 @@ def efficiency_check(setting: Setting) -> Result:
         )
     if beside:
         verdict, text = "amber", text + OR_SIGNAL
-    details = {"tests": tests, "where": _where(each.method, each.window, cut), "smallest_p_smooth": rough[4].p}
+    details = {
+        "tests": tests,
+        "where": _where(each.method, each.window, cut),
+        "smallest_p_smooth": min(row[4].p for row in found),
+    }
     check = Check("sculpting_efficiency", title, number, EFFICIENCY_ALLOWED, verdict, text, p, details=details)
     return check, _draw_efficiency(setting, each, cut)
 
@@ -282,8 +289,8 @@ def closure_check(setting: Setting) -> Result:
     text = f"{len(rows)} shifted regions are predicted within their errors"
     if verdict != "green":
         text = (
-            f"after {method}, cut {100 * cut:g} %, trained in {window}, the fit misses {pull.low:.0f}-{pull.high:.0f} GeV by {pull.z:+.1f} standard "
-            "deviations, outside of the signal region: its prediction inside cannot be trusted"
+            f"after {method}, cut {100 * cut:g} %, trained in {window}, the fit misses {_place(setting, pull)} standard deviations, outside of the "
+            "signal region: its prediction inside cannot be trusted"
         )
     threshold = float(norm.isf(setting.alarm.red / (2 * len(rows))))
     details = {
@@ -295,7 +302,20 @@ def closure_check(setting: Setting) -> Result:
     return check, _draw_pulls(setting, [row[3] for row in rows], threshold, "after cuts")
 
 
-def _draw_pulls(setting: Setting, pulls: Sequence[Pull], threshold: float, text: str) -> Drawn:
+HIDDEN = "a place that is hidden while the search is blind"
+
+
+def _place(setting: Setting, pull: Pull) -> str:
+    """Where and by how much a fit misses; without the place and the sign while the search is blind."""
+    if setting.hidden:
+        return f"{HIDDEN} by {abs(pull.z):.1f}"
+    return f"{pull.low:.0f}-{pull.high:.0f} GeV by {pull.z:+.1f}"
+
+
+def _draw_pulls(setting: Setting, pulls: Sequence[Pull], threshold: float, text: str) -> Drawn | None:
+    """Pulls against the mass; none while the search is blind, as the regions are signal regions of others, and where there are none."""
+    if setting.hidden or not pulls:
+        return None
     mass, z = np.sqrt([pull.low * pull.high for pull in pulls]), np.array([pull.z for pull in pulls])
     return draw_points(
         mass, z, np.zeros(len(z)), title=setting.config.name, text=text, x_label=setting.config.mass_label,
@@ -350,15 +370,16 @@ def inclusive_check(setting: Setting) -> Result:
     p = min(p_pull, bonferroni(bad[1], tests))
     verdict = setting.alarm.verdict(p)
     text = f"{len(rows)} regions of the spectrum before any cut are predicted within their errors"
-    where = _located(setting) if verdict != "green" else None
+    where = _located(setting) if verdict != "green" and not setting.hidden else None
     if verdict != "green":
-        kind, place = _structure(setting, where)
+        kind, place = ("structure", f"in {HIDDEN}") if setting.hidden else _structure(setting, where)
+        z, outside = (f"{abs(pull.z):.1f}", "a window") if setting.hidden else (f"{pull.z:+.1f}", str(bad[0]))
         text = (
-            f"the spectrum before any cut has a {kind} {place} (pull of a shifted region {pull.z:+.1f}, fit outside of {bad[0]}: p = {bad[1]:.2g}): "
+            f"the spectrum before any cut has a {kind} {place} (pull of a shifted region {z}, fit outside of {outside}: p = {bad[1]:.2g}): "
             "the background itself has a structure that the function does not describe, which every selection inherits; look at the sample "
             "(stitching, triggers, weights) and at the function. A signal that needs no cut to be seen would look the same"
         )
     threshold = float(norm.isf(setting.alarm.red / (2 * tests)))
     details = {"tests": tests, "structure": where.to_dict() if where else None, "worst_fit_p": bad[1]}
     check = Check("background_bump", title, abs(pull.z), threshold, verdict, text, p, details=details)
-    return check, _draw_pulls(setting, [row[1] for row in rows], threshold, "before any cut") if rows else None
+    return check, _draw_pulls(setting, [row[1] for row in rows], threshold, "before any cut")

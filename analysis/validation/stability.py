@@ -66,7 +66,7 @@ def _variants(setting: Setting) -> list[Variant]:
     for job in setting.jobs:
         if job.window not in (None, setting.middle):
             continue
-        method = next(m for m in setting.methods if m.title == job.method.title)
+        method = next(m for m in setting.config.methods if m.title == job.method.title)
         plain = setting.config.model_copy(update={"methods": (method,)})
         for number in range(setting.checks.seeds):
             seed = seed_for(setting.config.seed, "stability", number)

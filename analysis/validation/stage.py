@@ -7,21 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from resonaut.analysis.blinding import config_hash
+from resonaut.analysis.blinding import blind_state, config_hash
 from resonaut.analysis.config import SearchConfig
 from resonaut.analysis.events import EventStage, event_stage, simulation_stage
 from resonaut.analysis.plots.canvas import Drawn, save_figure
 from resonaut.analysis.progress import progress_bar
 from resonaut.analysis.rundir import RunDirectory
-from resonaut.analysis.scoring import score_jobs, score_stage, uses_labels
+from resonaut.analysis.scoring import score_jobs, score_stage
 from resonaut.analysis.signals import SignalSample, signal_samples
+from resonaut.analysis.validation.background import background_stage
 from resonaut.analysis.validation.checks import WORST, Check, worst
 from resonaut.analysis.validation.contamination import contamination_check
 from resonaut.analysis.validation.correlation import feature_check, joint_check, score_check
 from resonaut.analysis.validation.leakage import leakage_check, twins_check
 from resonaut.analysis.validation.pseudo import pseudo_stage
 from resonaut.analysis.validation.pseudo_checks import pseudo_checks
-from resonaut.analysis.validation.setting import Setting, chosen_windows
+from resonaut.analysis.validation.setting import Setting, chosen_windows, honest_search
 from resonaut.analysis.validation.spectra_checks import (
     closure_check,
     efficiency_check,
@@ -31,7 +32,8 @@ from resonaut.analysis.validation.spectra_checks import (
 from resonaut.analysis.validation.stability import stability_checks
 from resonaut.analysis.validation_config import ValidationConfig
 from resonaut.errors import ConfigError
-from resonaut.files import finite_or_none, read_json, write_json
+from resonaut.files import digest, finite_or_none, read_json, write_json
+from resonaut.processors.running.fingerprint import content_digest
 
 __all__ = ("SCHEMA", "current_validation", "is_of", "run_validation", "validation_stage")
 
@@ -98,10 +100,9 @@ def validation_stage(
     """
     setting = _setting(config, base, run, events, simulation, samples)
     score_stage(setting.jobs, workers=config.workers)
-    for path in filter(
-        Path.is_file, setting.folder.glob("*.*")
-    ):  # figures and verdict of an earlier one; units are folders, and stay
-        path.unlink()
+    for path in setting.folder.glob("*.*"):  # figures and verdict of an earlier one; units are folders, and stay
+        if path.is_file():
+            path.unlink()
     steps, checks = _steps(setting), []
     with progress_bar("validation", len(steps)) as advance:
         for step in steps:
@@ -125,27 +126,17 @@ def _setting(
     simulation: EventStage | None,
     samples: list[SignalSample],
 ) -> Setting:
-    methods = tuple(method for method in config.methods if not uses_labels(method))
-    if not methods:
+    honest = honest_search(config)
+    if not honest.methods:
         msg = "all methods of this config are trained on truth labels: that is a benchmark, and there is no search to validate"
         raise ConfigError(msg)
     checks = config.validation or ValidationConfig()
-    honest = config.model_copy(update={"methods": methods})
     windows = chosen_windows(honest, checks.windows)
     every = score_jobs(honest, run, events.table, events.key, simulation)
     jobs = [job for job in every if job.window is None or job.window in windows]
-    background = None
-    if checks.background:
-        files = tuple(str(path) for path in config.resolved_background(base))
-        other = config.model_copy(
-            update={
-                "input": config.input.model_copy(
-                    update={"files": files, "columns": config.input.columns_of("simulation")}
-                )
-            }
-        )
-        background = event_stage(other, base, RunDirectory(run.path / "validation" / "background"))
-    return Setting(honest, checks, run, events, simulation, samples, background, jobs, windows)
+    background = background_stage(honest, base, run, jobs)
+    hidden = blind_state(config, base, run.path, events.key).hidden
+    return Setting(honest, checks, run, events, simulation, samples, background, jobs, windows, hidden)
 
 
 def _content(setting: Setting, base: Path, checks: Sequence[Check]) -> dict[str, Any]:
@@ -160,6 +151,7 @@ def _content(setting: Setting, base: Path, checks: Sequence[Check]) -> dict[str,
         "false_alarm": setting.checks.false_alarm,
         "windows": [window.to_dict() for window in setting.windows],
         "config_hash": config_hash(setting.config, base, setting.events.key),
+        "files_hash": _files_hash(setting.config, base),
         "config": setting.checks.model_dump(mode="json"),
         "checks": [check.to_dict() for check in checks],
     }
@@ -175,20 +167,31 @@ def diagnosis(checks: Sequence[Check]) -> str:
     return first.diagnosis
 
 
+def _files_hash(config: SearchConfig, base: Path) -> str:
+    """Of the files that the checks read beside those of the search: signals, and background of pseudo-experiments."""
+    signals = [config.resolved_signal(signal, base) for signal in config.signals]
+    return digest(
+        [[content_digest(str(path)) for path in each] for each in [config.resolved_background(base), *signals]]
+    )
+
+
 def current_validation(config: SearchConfig, base: Path, run: RunDirectory, events_key: str) -> dict[str, Any] | None:
     """`validation.json` of the run directory, if it is of this search and these events."""
     path = run.path / "validation" / "validation.json"
     if not path.is_file():
         return None
-    content = read_json(path)
-    honest = tuple(method for method in config.methods if not uses_labels(method))
-    own = config_hash(config.model_copy(update={"methods": honest}), base, events_key)
-    return dict(content) if content.get("config_hash") == own else None
+    content: dict[str, Any] = read_json(path)
+    own = (config_hash(honest_search(config), base, events_key), _files_hash(config, base))
+    return content if (content.get("config_hash"), content.get("files_hash")) == own else None
 
 
 def is_of(content: Mapping[str, Any] | None, checks: ValidationConfig) -> bool:
-    """Whether a validation was made with these settings."""
-    return content is not None and content["config"] == checks.model_dump(mode="json")
+    """Whether a validation was made with these settings; the names of the background's files may differ, see `current_validation`."""
+    return content is not None and _settings(content["config"]) == _settings(checks.model_dump(mode="json"))
+
+
+def _settings(checks: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in checks.items() if key != "background"}
 
 
 def run_validation(config: SearchConfig, base: Path, out: Path) -> Path:

@@ -14,10 +14,14 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from resonaut.analysis.blinding import blind_state, config_hash
 from resonaut.analysis.cli import main
 from resonaut.analysis.commands.told import tell_search
 from resonaut.analysis.config import parse_config
+from resonaut.analysis.rundir import RunDirectory
 from resonaut.analysis.search import run_search
+from resonaut.analysis.validation import current_validation, run_validation
+from resonaut.analysis.validation.stage import _files_hash
 from resonaut.errors import ConfigError
 from resonaut.files import finite_or_none, read_json, write_json
 from resonaut.processors import read_table, write_table
@@ -188,15 +192,10 @@ def test_unblinding_is_recorded_and_gives_what_an_open_run_gives(
 
 @pytest.mark.usefixtures("no_figures")
 def test_a_validation_that_is_red_asks_for_force(run: Path) -> None:
-    from resonaut.analysis.blinding import config_hash
-    from resonaut.analysis.events import event_stage
-    from resonaut.analysis.rundir import RunDirectory
-
-    config = parse_config(yaml.safe_load((run / "config.yaml").read_text()))
-    own = config_hash(config, run, event_stage(config, run, RunDirectory(run)).key)
-    content = {"config_hash": own, "verdict": "red", "diagnosis": "a fault", "counts": {"red": 1}, "checks": []}
-    (run / "validation").mkdir()
-    write_json(run / "validation/validation.json", content)
+    content = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump({**content, "validation": CHECKS}))
+    path = run_validation(parse_config({**content, "validation": CHECKS}), run, run)
+    write_json(path, {**read_json(path), "verdict": "red", "diagnosis": "a fault", "counts": {"red": 1}})
     result = CliRunner().invoke(main, ["unblind", str(run), "--reason", "a test"])
     assert result.exit_code == 1
     assert "the validation of this search is red: a fault" in result.output
@@ -262,3 +261,59 @@ def test_a_run_validates_itself_before_it_looks(folder: Path, tmp_path: Path) ->
     assert content["diagnosis"].split("'")[0] in (tmp_path / "run/report.html").read_text().replace("&#39;", "'")
     run_search(config, folder, tmp_path / "run")
     assert path.stat().st_mtime_ns == written
+
+
+def test_a_blind_run_directory_is_not_opened_by_a_config_that_is_not_blind(folder: Path, tmp_path: Path) -> None:
+    config = parse_config(config_of())
+    assert blind_state(config, folder, tmp_path, "events").hidden
+    for other in (config_of(blind=False), config_of(blind=False, seed=6)):
+        with pytest.raises(ConfigError, match=r"holds a blinded search.*resonaut unblind"):
+            blind_state(parse_config(other), folder, tmp_path, "events")
+    assert blind_state(config, folder, tmp_path, "events").hidden
+
+
+def test_an_unblinding_and_a_validation_end_with_the_content_of_their_files(tmp_path: Path) -> None:
+    """Events of another content in a file of the same name: of the simulation they are another search, of the rest another validation."""
+    names = ("events", "simulation", "background", "signal")
+    for name in names:
+        write_table(tmp_path / f"{name}.parquet", {"mjj": np.arange(3.0), "weight": np.ones(3)})
+    given: dict[str, Any] = {
+        "input": {"files": ["events.parquet"], "simulation": ["simulation.parquet"]},
+        "validation": {**CHECKS, "background": ["background.parquet"]},
+        "signals": [{"name": "signal", "files": ["signal.parquet"], "mass": 3100.0, "generated": 3.0}],
+    }
+    config, run = parse_config(config_of(**given)), RunDirectory(tmp_path / "run")
+    (run.path / "validation").mkdir()
+    for name in names[1:]:
+        own, files = config_hash(config, tmp_path, "events"), _files_hash(config, tmp_path)
+        content = {"config_hash": own, "files_hash": files, "verdict": "green"}
+        write_json(run.path / "validation/validation.json", content)
+        assert current_validation(config, tmp_path, run, "events") == content
+        write_table(tmp_path / f"{name}.parquet", {"mjj": np.arange(4.0), "weight": np.ones(4)})
+        assert current_validation(config, tmp_path, run, "events") is None
+        assert (config_hash(config, tmp_path, "events") == own) == (name != "simulation")
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_quick_validation_does_not_open_a_run(run: Path) -> None:
+    """One with other settings than the config's is made anew; forced, it is recorded as such."""
+    content = {**yaml.safe_load((run / "config.yaml").read_text()), "validation": CHECKS}
+    (run / "config.yaml").write_text(yaml.safe_dump({**content, "validation": {**CHECKS, "windows": 2}}))
+    path = run_validation(parse_config(content), run, run)
+    write_json(path, {**read_json(path), "verdict": "green", "diagnosis": "no check found a fault"})
+    shutil.copytree(run, run.parent / "other")
+    result = CliRunner().invoke(main, ["unblind", str(run), "--reason", "a test"])
+    made = read_json(path)
+    assert made["config"]["windows"] == 2
+    assert (result.exit_code == 0) == (made["verdict"] != "red"), result.output
+    result = CliRunner().invoke(main, ["unblind", str(run.parent / "other"), "--reason", "a test", "--force"])
+    assert result.exit_code == 0, result.output
+    assert read_json(run.parent / "other/unblinding.json")["unblindings"][0]["forced"] is True
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_config_that_is_not_blind_leaves_a_blind_run_as_it_is(folder: Path, run: Path) -> None:
+    with pytest.raises(ConfigError, match="holds a blinded search"):
+        run_search(parse_config(config_of(blind=False)), folder, run)
+    assert read_json(run / "summary.json")["blind"] is True
+    assert yaml.safe_load((run / "config.yaml").read_text())["blind"] is True

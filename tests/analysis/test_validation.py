@@ -22,6 +22,8 @@ from resonaut.models.storage import Tensors
 from resonaut.processors import write_table
 
 LOW, HIGH, EVENTS = 2800.0, 5200.0, 20_000
+# for faults whose checks need neither pseudo-experiments nor other trainings
+FEW = {"pseudo_experiments": 0, "windows": 3, "seeds": 0, "folds": [], "leave_out": False}
 Array = np.ndarray[Any, Any]
 
 
@@ -203,7 +205,7 @@ def test_a_search_without_fault_is_green(sound: Path) -> None:
 
 @pytest.mark.usefixtures("no_figures")
 def test_features_that_are_the_mass_are_told(tmp_path: Path) -> None:
-    content = validated(tmp_path, correlated())
+    content = validated(tmp_path, correlated(), validation=FEW)
     assert content["verdict"] == "red"
     assert "b depends on the mass" in content["diagnosis"]
     found = verdicts(content)
@@ -224,14 +226,14 @@ def test_labels_that_leak_across_folds_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_figures")
 def test_copies_of_events_are_told(tmp_path: Path) -> None:
-    content = validated(tmp_path, doubled())
+    content = validated(tmp_path, doubled(), validation=FEW)
     assert content["verdict"] == "red"
     assert "8000 of 24000 events have a copy" in content["diagnosis"]
 
 
 @pytest.mark.usefixtures("no_figures")
 def test_a_bump_in_the_background_is_told(tmp_path: Path) -> None:
-    content = validated(tmp_path, bumpy())
+    content = validated(tmp_path, bumpy(), validation=FEW)
     assert content["verdict"] == "red"
     found = verdicts(content)
     assert found["background_bump"] == "red"
@@ -239,6 +241,42 @@ def test_a_bump_in_the_background_is_told(tmp_path: Path) -> None:
     assert "before any cut has a bump around" in content["diagnosis"]
     (check,) = (c for c in content["checks"] if c["name"] == "background_bump")
     assert check["details"]["structure"]["low"] < 4150 < check["details"]["structure"]["high"]
+    assert check["figure"]
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_blind_search_does_not_tell_where_its_data_have_a_bump(tmp_path: Path) -> None:
+    """The bump is in a signal region of the scan: that there is one is told, its place and its sign are not."""
+    content = validated(tmp_path, bumpy(), validation=FEW, blind=True)
+    checks = {check["name"]: check for check in content["checks"]}
+    bump = checks["background_bump"]
+    assert bump["verdict"] == "red"
+    assert bump["details"]["structure"] is bump["figure"] is checks["closure"]["figure"] is None
+    for text in (bump["diagnosis"], checks["closure"]["diagnosis"]):
+        assert "GeV" not in text.replace("trained in", "").split("misses")[-1]
+    assert "hidden while the search is blind (pull" in content["diagnosis"]
+    assert not {"bump", "dip", "+"} & set(bump["diagnosis"].split())
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_pseudo_experiments_are_drawn_from_simulated_background(tmp_path: Path) -> None:
+    """It has a peak in the middle window that the data lack: cuts that know nothing keep their part of it, S / sqrt(B) of it."""
+    rng, wanted = np.random.default_rng(21), 3
+    events, peak = clean(22, 75_000), clean(23, 4000)
+    peak["mjj"] = rng.uniform(3560, 3770, 4000)
+    content = {name: np.concatenate([events[name], peak[name]]) for name in events}
+    write_table(tmp_path / "background.parquet", {**content, "unknown": rng.normal(size=len(content["mjj"]))})
+    checks = {**FEW, "pseudo_experiments": 8, "background": ["background.parquet"]}
+    found = validated(tmp_path, clean(), "test-extreme", validation=checks)
+    experiments = [read_json(path) for path in sorted((tmp_path / "run/validation/pseudo").glob("*/entries.json"))]
+    assert len(experiments) == wanted  # three times the data, and none of the events twice
+    middle = [
+        e for entries in experiments for e in entries if e["method"] != "inclusive" and e["low"] < 3660 < e["high"]
+    ]
+    signal, background = 0.1 * 4000 / 79_000 * EVENTS, 0.1 * EVENTS * (3513.5**-5 - 3815.8**-5) / (LOW**-5 - HIGH**-5)
+    excess = np.mean([e["observed"] - e["expected"] for e in middle if e["cut"] == 0.1])
+    assert excess == pytest.approx(signal, abs=3 * (1.5 * background / wanted) ** 0.5)
+    assert verdicts(found)["background_bump"] == "green"
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -254,7 +292,7 @@ def test_the_command_tells_all_checks_and_ends_with_the_verdict(tmp_path: Path) 
     import yaml
 
     write_table(tmp_path / "events.parquet", doubled())
-    (tmp_path / "search.yaml").write_text(yaml.safe_dump(config_of("test-histogram")))
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump(config_of("test-histogram", validation=FEW)))
     given = ["validate", str(tmp_path / "search.yaml"), "--out", str(tmp_path / "run"), "--quick"]
     result = CliRunner().invoke(main, given)
     assert result.exit_code == 1, result.output

@@ -11,13 +11,15 @@ import pytest
 from scipy import stats
 
 from resonaut.analysis.spectra import FitOptions
+from resonaut.analysis.validation.background import _refuse_known, _require_usable, drawn_rows
 from resonaut.analysis.validation.checks import Alarm, bonferroni
 from resonaut.analysis.validation.contamination import purity_ratio
-from resonaut.analysis.validation.correlation import feature_check, separation
+from resonaut.analysis.validation.correlation import feature_check, score_check, separation
 from resonaut.analysis.validation.masses import drawn_masses, permuted_masses, resampled_masses, twin_groups
-from resonaut.analysis.validation.pseudo_checks import statistics_of
+from resonaut.analysis.validation.pseudo_checks import _judged, _Test, statistics_of
 from resonaut.analysis.validation.spectra_checks import _flatness, efficiency_check, shifted_pulls
 from resonaut.analysis.validation_config import ValidationConfig
+from resonaut.errors import InputError
 from resonaut.processors import write_table
 from resonaut.stats import Window, log_edges
 
@@ -224,3 +226,61 @@ def test_features_are_tested_as_the_method_reads_them(tmp_path: Path) -> None:
     assert "scaled_by_mass: []" in relative.diagnosis
     assert "m_l depends on the mass" in absolute.diagnosis
     assert "divide it by the mass" in absolute.diagnosis
+
+
+def test_a_large_effect_of_few_events_hides_no_sure_one() -> None:
+    """Two windows: an AUC of 0.67 among thousands of events, and a larger one among 20, which chance gives too."""
+    rng = np.random.default_rng(13)
+    found = []
+    for low, events, gap in ((13, 4000, 0.62), (4, 10, 1.0)):
+        window = Window(EDGES[low], EDGES[low + 4], EDGES[low - 3], EDGES[low + 7])
+        mass = np.repeat([EDGES[low - 1], EDGES[low + 5]], events)
+        scores = np.linspace(-2, 2, events) if events < 100 else rng.normal(size=events)
+        scores = np.concatenate([scores, (scores if events < 100 else rng.normal(size=events)) + gap])
+        fold = np.zeros(len(mass), dtype=int)
+        found.append(SimpleNamespace(method="toy", window=window, mass=mass, scores=scores, fold=fold))
+    few = separation(found[1].scores[:10], found[1].scores[10:])
+    assert few.auc > stats.norm.cdf(0.62 / 2**0.5) > 0.65  # the truth of the other
+    assert few.p > 0.05
+    check, _ = score_check(setting_with(selected=found))
+    assert check.verdict == "red"
+    assert str(found[0].window) in check.diagnosis
+
+
+def test_a_sure_departure_of_one_method_hides_no_larger_one_of_another() -> None:
+    small = _Test("small", 0.2, 0.2, 1e-12, 1.0)
+    large = _Test("large", 0.7, 0.7, 1e-9, 1e-6)
+    worst, p, verdict = _judged(setting_with(), [small, large], 0.25, 0.5)
+    assert (worst, p, verdict) == (large, 2e-9, "red")
+
+
+def test_pseudo_experiments_share_no_event_and_have_as_many_as_the_data() -> None:
+    inside = np.arange(100_000) % 2 == 0
+    found = drawn_rows(inside, 1000.0, 60, np.random.default_rng(14))
+    rows = np.concatenate(found)
+    assert len(np.unique(rows)) == len(rows)
+    assert inside[rows].all()
+    numbers = [len(each) for each in found]
+    assert len(numbers) in range(47, 52)  # 50,000 events are in the range
+    assert np.mean(numbers) == pytest.approx(1000, abs=4 * (1000 / 50) ** 0.5)
+    assert np.var(numbers) == pytest.approx(1000, rel=4 * (2 / 50) ** 0.5)  # of a Poisson count
+    again = drawn_rows(inside, 1000.0, 5, np.random.default_rng(14))
+    assert all(np.array_equal(one, two) for one, two in zip(again, found, strict=False))
+
+
+def test_background_that_is_too_small_is_told() -> None:
+    with pytest.raises(InputError, match="500 events in the mass range and the data 400"):
+        drawn_rows(np.ones(500, dtype=bool), 400.0, 20, np.random.default_rng(15))
+
+
+def test_background_that_is_known_weighted_or_lacks_a_feature_is_told(tmp_path: Path) -> None:
+    table, copy = tmp_path / "background.parquet", tmp_path / "data.parquet"
+    for path in (table, copy):
+        write_table(path, {"mjj": np.ones(3), "a": np.ones(3), "weight": np.array([1.0, 1.0, 0.5])})
+    with pytest.raises(InputError, match=r"background\.parquet holds events of the data"):
+        _refuse_known([table], [copy], "data (input.files)")
+    job = SimpleNamespace(features=("a", "b"), method=SimpleNamespace(title="trees"))
+    with pytest.raises(InputError, match="has no b, which trees learns from"):
+        _require_usable(table, [job])  # type: ignore[list-item]
+    with pytest.raises(InputError, match="1 events have a weight other than 1"):
+        _require_usable(table, [])
