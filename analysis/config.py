@@ -319,16 +319,18 @@ class SearchConfig(Section):
 
 def _resolved(names: tuple[str, ...], base: Path, key: str) -> tuple[Path, ...]:
     found: list[Path] = []
+    named: set[Path] = set()
     for name in names:
         literal = base / name
+        if literal.resolve() in named:
+            msg = f"{key} names {name} twice: its events would count twice, leave one out"
+            raise InputError(msg)
+        named.add(literal.resolve())
         matches = [str(literal)] if literal.exists() else sorted(glob.glob(str(literal)))  # noqa: PTH207 - absolute patterns
         if not matches:
             msg = f"{key}: {name!r} matches no file (relative names start from {base})"
             raise InputError(msg)
         found += [Path(m) for m in matches]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        msg = f"{key} names {twice} twice: its events would count twice, leave one out"
-        raise InputError(msg)
     return tuple(dict.fromkeys(path.resolve() for path in found))  # a glob may hold what is also named
 
 

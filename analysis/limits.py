@@ -29,9 +29,10 @@ from resonaut.stats import (
 )
 from resonaut.stats.spectrum import poisson_counts
 
-__all__ = ("LimitJob", "limit_cuts", "limit_jobs", "limit_stage", "limit_warnings", "selected_by")
+__all__ = ("LimitJob", "limit_cuts", "limit_jobs", "limit_stage", "limit_warnings", "selected_by", "unconfirmed")
 
 Floats = npt.NDArray[np.float64]
+FORMAT = 2  # raised when the same input gives other limits or workspaces
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class LimitJob:
     def unit(self) -> Unit:
         spectrum = (self.counts.tolist(), self.edges.tolist())
         made_of = (self.signal, self.mass, self.template.to_dict(), list(self.fit), *spectrum)
-        return Unit(self.folder, digest(__version__, *made_of))
+        return Unit(self.folder, digest(__version__, FORMAT, *made_of))
 
     @property
     def result(self) -> LimitResult:
@@ -78,10 +79,11 @@ class LimitJob:
 
 
 def limit_warnings(jobs: Sequence[LimitJob]) -> list[str]:
-    """What a reader of the limits has to know: failed ones, and those that rest on a handful of events."""
+    """What a reader of the limits has to know: failed ones, those that pyhf does not confirm, and those that rest on a handful of events."""
     found = []
     if failed := [job for job in jobs if not job.result.ok]:
         found.append(f"{len(failed)} of {len(jobs)} limits failed: {failed[0].result.status}")
+    found += [unconfirmed(f"{job.signal} at {job.mass:.4g} GeV", job.result) for job in jobs if job.result.check]
     for signal in dict.fromkeys(job.signal for job in jobs):
         if few := [job for job in jobs if job.signal == signal and job.result.method == "toys"]:
             masses = ", ".join(f"{job.mass:.4g}" for job in few)
@@ -90,6 +92,11 @@ def limit_warnings(jobs: Sequence[LimitJob]) -> list[str]:
                 "formula is too optimistic: they come from toys"
             )
     return found
+
+
+def unconfirmed(what: str, limit: LimitResult) -> str:
+    """That pyhf does not find the same as we do, for the warnings of a run."""
+    return f"the limit on {what} is not confirmed by pyhf: {limit.check}; take it with care, and look at its workspace.json"
 
 
 def selected_by(method: str, cut: float) -> str:
@@ -108,7 +115,13 @@ def limit_cuts(config: SearchConfig) -> tuple[float, ...]:
 
 
 def limit_jobs(config: SearchConfig, run: RunDirectory, selections: Sequence[ScanInput]) -> list[LimitJob]:
-    """Units of the stage, one per mass (the centre of a window), method and cut."""
+    """Units of the stage, one per mass (the centre of a window), method and cut; those of an earlier config are removed."""
+    jobs = _jobs(config, run, selections)
+    run.remove_others("limits/*", [job.folder for job in jobs])
+    return jobs
+
+
+def _jobs(config: SearchConfig, run: RunDirectory, selections: Sequence[ScanInput]) -> list[LimitJob]:
     if config.limits is None:
         return []
     uncertainty, part = config.limits.uncertainty, config.limits.width

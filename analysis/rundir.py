@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,19 @@ class RunDirectory:
             path.unlink(missing_ok=True)
         for folder in (self.plots, self.results):
             shutil.rmtree(folder, ignore_errors=True)
+
+    def remove_others(self, pattern: str, kept: Iterable[Path]) -> None:
+        """Remove units of an earlier config, which a reader would take for results of this one.
+
+        Parameters
+        ----------
+        pattern : of their folders, such as ``limits/*``.
+        kept : folders of the present units.
+        """
+        present = {path.absolute() for path in kept}
+        for folder in self.path.absolute().glob(pattern):
+            if folder not in present and (folder / _CARD).is_file():
+                shutil.rmtree(folder)
 
     def unit(self, name: str, key: str) -> Unit:
         """The unit called `name` (may hold slashes) for the inputs hashed in `key`."""

@@ -34,6 +34,8 @@ __all__ = (
     "load_held_out",
     "load_scores",
     "possible_cuts",
+    "require_counts",
+    "require_masses",
     "score_jobs",
     "score_stage",
     "search_windows",
@@ -156,9 +158,12 @@ def choose_features(method: MethodConfig, columns: Sequence[str]) -> tuple[str, 
     return found
 
 
-def _require_counts(table: Path) -> None:
-    """Fits and limits are of counts: refuse weights before anything is trained."""
-    weight = np.asarray(read_table(table, columns=["weight"])["weight"])
+def _column(table: Path, name: str) -> npt.NDArray[Any]:
+    return np.asarray(read_table(table, columns=[name])[name])
+
+
+def require_counts(weight: npt.NDArray[Any]) -> None:
+    """InputError for weights of data: fits and limits are of counts, which has to be known before anything is trained."""
     if others := np.count_nonzero(weight != 1):
         msg = (
             f"{others} of {len(weight)} events have a weight other than 1: a search counts events (its fits are Poisson). "
@@ -167,8 +172,8 @@ def _require_counts(table: Path) -> None:
         raise InputError(msg)
 
 
-def _require_masses(table: Path, variable: str, mass_range: tuple[float, float], what: str) -> None:
-    mass = np.asarray(read_table(table, columns=[variable])[variable])
+def require_masses(mass: npt.NDArray[Any], variable: str, mass_range: tuple[float, float], what: str) -> None:
+    """InputError where none of the masses, in GeV, lies in the scan."""
     if not np.any((mass >= mass_range[0]) & (mass < mass_range[1])):
         lowest, highest = (mass.min(), mass.max()) if len(mass) else (np.nan, np.nan)
         msg = (
@@ -206,10 +211,10 @@ def score_jobs(
     """
     columns = table_columns(table)
     mass_range = (config.scan.low, config.scan.high)
-    _require_masses(table, config.variable, mass_range, "data")
-    _require_counts(table)
+    require_masses(_column(table, config.variable), config.variable, mass_range, "data")
+    require_counts(_column(table, "weight"))
     if simulation is not None:
-        _require_masses(simulation.table, config.variable, mass_range, "simulation")
+        require_masses(_column(simulation.table, config.variable), config.variable, mass_range, "simulation")
     jobs = []
     for method in config.methods:
         features = choose_features(method, columns)

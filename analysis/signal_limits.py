@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from resonaut.analysis.config import SearchConfig
-from resonaut.analysis.limits import LimitJob, limit_cuts, limit_stage
+from resonaut.analysis.limits import LimitJob, limit_cuts, limit_stage, unconfirmed
 from resonaut.analysis.rundir import RunDirectory
 from resonaut.analysis.scoring import ScoreJob
 from resonaut.analysis.signal_config import STATISTICS, SignalConfig
@@ -29,6 +29,7 @@ __all__ = ("SignalResult", "SignalStage", "signal_of", "signal_results", "signal
 
 Floats = npt.NDArray[np.float64]
 LARGEST = 1.0  # relative change of the yield that a log-normal factor stands for
+SMALLEST = 1e-6  # relative change of the yield that is one, not the last digits of sums
 FEW = 10.0  # simulated events after a cut, below which there is no shape to set a limit with
 
 
@@ -47,7 +48,7 @@ def signal_of(spectra: SignalSpectra, config: SignalConfig) -> Signal:
     for name, pair in spectra.nuisances.items():
         down, up = (np.maximum(each, floor) for each in pair)
         change = float(np.sqrt(up.sum() / down.sum())) - 1.0
-        if 0.0 < change <= LARGEST:  # a factor of the yield cannot fall with its parameter
+        if SMALLEST < change <= LARGEST:  # a factor of the yield cannot fall with its parameter
             yields[name] = change
             down, up = down * (1.0 + change), up / (1.0 + change)
         if not np.allclose([down, up], spectra.nominal, rtol=1e-9, atol=0.0):
@@ -97,6 +98,23 @@ class SignalResult:
             found |= {n: [float(s.sum() / total - 1) for s in pair] for n, pair in self.spectra.nuisances.items()}
         return found
 
+    def shape_changes(self) -> dict[str, dict[str, list[float]]]:
+        """What -1 and +1 standard deviation of each correction do to the shape, whatever they do to the yield.
+
+        "mean": relative change of the mean mass; "moved": part of the selected events that is in another bin.
+        """
+        edges, nominal = self.spectra.edges, self.spectra.nominal
+        if not nominal.sum() > 0:
+            return {}
+        centres = np.sqrt(edges[1:] * edges[:-1])
+        shape = nominal / nominal.sum()
+        found = {}
+        for name, pair in self.spectra.nuisances.items():
+            shapes = [each / each.sum() if each.sum() > 0 else shape for each in pair]
+            mean = [float((centres @ each) / (centres @ shape) - 1.0) for each in shapes]
+            found[name] = {"mean": mean, "moved": [float(0.5 * np.abs(each - shape).sum()) for each in shapes]}
+        return found
+
     @property
     def warnings(self) -> list[str]:
         """What a reader of the limit has to know."""
@@ -115,6 +133,8 @@ class SignalResult:
         elif self.limit and self.limit.result.method == "toys":
             few = f"rests on fewer than {TOYS_BELOW:g} events, where the asymptotic formula is too optimistic"
             found.append(f"{who}, cut {100 * self.cut:g} %: the limit {few}: it comes from toys")
+        if self.limit and self.limit.result.check:
+            found.append(unconfirmed(f"{who}, cut {100 * self.cut:g} %", self.limit.result))
         return found
 
     def to_dict(self, luminosity: float | None) -> dict[str, Any]:
@@ -124,7 +144,7 @@ class SignalResult:
             "name": self.config.name, "mass": self.config.mass, "low": window.low, "high": window.high,
             "method": self.templates.method, "cut": self.cut,
             "efficiency": efficiency, "efficiency_error": self.spectra.efficiency_error,
-            "unscored": self.unscored, "uncertainties": self.yield_changes(),
+            "unscored": self.unscored, "uncertainties": self.yield_changes(), "shapes": self.shape_changes(),
             "expected_events": None, "observed": None, "expected": None, "observed_fb": None, "expected_fb": None,
             "observed_strength": None, "expected_strength": None, "cls_pyhf": None,
             "status": self.why_not or "no limit was asked for after this cut",
@@ -220,6 +240,7 @@ def signal_stage(
     template_stage(templates, workers=config.workers)
     results = signal_results(config, run, templates, selections)
     limits = [result.limit for result in results if result.limit is not None]
+    run.remove_others("signals/*/limits/*", [job.folder for job in limits])
     limit_stage(limits, workers=config.workers, title="limits on signals")
     for sample in samples:
         warnings += sample.warnings

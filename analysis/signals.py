@@ -23,7 +23,7 @@ from resonaut.processors.sources.paths import NamedFile, fileset_of, named_files
 from resonaut.processors.sources.tables import EventTable
 from resonaut.stats import Window
 
-__all__ = ("SignalSample", "refuse_same", "signal_samples", "signal_window")
+__all__ = ("SignalSample", "is_signal_table", "refuse_same", "signal_samples", "signal_window")
 
 Floats = npt.NDArray[np.float64]
 BOOKS = ("cutflow", "cutflow_weighted", "variations", "sum_of_weights")
@@ -129,7 +129,7 @@ def _refuse_same(
         if same := seen.get(content):
             msg = f"{file.path} of the signal {signal.name} holds the same bytes as {same}"
             raise InputError(msg)
-        if _is_table(file, signal, config):
+        if is_signal_table(file, signal, config):
             seen[content] = f"{file.path}: its events would count twice, leave one out"
         if file.metadata.get("data"):
             msg = f"{file.path} of the signal {signal.name} is in a dataset of data ({file.origin}): leave `data` out"
@@ -153,7 +153,7 @@ def _sample(
     cache = run.path / f"cache-signal-{signal.name}"
 
     def work(folder: Path) -> None:
-        tables = [Path(file.path) for file in files if _is_table(file, signal, config)]
+        tables = [Path(file.path) for file in files if is_signal_table(file, signal, config)]
         if tables and len(tables) < len(files):
             msg = f"signal {signal.name} mixes event files and event tables: give one kind, or make them two signals"
             raise InputError(msg)
@@ -179,7 +179,7 @@ def _sample(
     return SignalSample(signal, unit.folder / "events.parquet", key, unit.seconds, books)
 
 
-def _is_table(file: NamedFile, signal: SignalConfig, config: SearchConfig) -> bool:
+def is_signal_table(file: NamedFile, signal: SignalConfig, config: SearchConfig) -> bool:
     """Whether a file is an event table, not one that a column map reads; beside mapped data a table is one that has their mass."""
     if file.source is not None or signal.columns is not None or not EventTable().recognises(file.path):
         return False

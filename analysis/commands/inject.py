@@ -24,7 +24,7 @@ CLUSTERS = ("dask", "slurm", "htcondor")
 @click.option("--executor", type=click.Choice(CLUSTERS), help="Cluster for the runs.  [default: processes]")
 @click.option("--scheduler", help="Address of a dask scheduler, tcp://...")
 @click.option("-E", "--executor-option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the executor.")
-@click.option("--dry-run", is_flag=True, help="Say how much would be trained.")
+@click.option("--dry-run", is_flag=True, help="Check config and first events, and say how much would be trained.")
 def inject(
     config: Path,
     out: Path | None,
@@ -50,6 +50,7 @@ def inject(
     that its workers see.
     """
     from resonaut.analysis.config import load_config, parse_config
+    from resonaut.analysis.describe import describe_inputs, require_injections
     from resonaut.analysis.injections import describe_campaign, run_campaign
     from resonaut.analysis.searches import located_search
     from resonaut.files import read_json
@@ -66,7 +67,10 @@ def inject(
     elif workers is not None:
         search = search.model_copy(update={"workers": workers})
     if dry_run:
-        click.echo(describe_campaign(search))
+        told = describe_campaign(search)
+        click.echo(describe_inputs(search, base))
+        require_injections(search, base)
+        click.echo(told)
         return
     path = run_campaign(search, base, out or Path("runs") / search.name.replace(" ", "-"))
     content = read_json(path)

@@ -32,7 +32,10 @@ def field_of(array: Any, name: str, owner: str) -> Any:
     value = array
     for part in (found["name"] if found else name).split("."):
         if part not in ak.fields(value):
-            raise InputError(unknown_name(f"field of {name!r} for {owner}", part, ak.fields(value)))
+            asked = "" if part == name else f" asks for {name}"
+            known = unknown_name("field", part, ak.fields(value))
+            msg = f"{owner}{asked}: {known} (of flat ntuples: those that their column map names)"
+            raise InputError(msg)
         value = value[part]
     if found is None:
         return value

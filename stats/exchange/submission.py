@@ -131,6 +131,12 @@ def _all_tables(results: Any, prefix: str, bin_covariance: bool) -> Iterable[Hep
                 yield from _all_tables(result, prefix, bin_covariance)
         return
     yield from _named(hepdata_tables(results), prefix)
+    if isinstance(results, FitResult) and _parameter_covariance(results) is None:
+        logger.warning(
+            "%s: the fit of %s (%s) has no covariance of its parameters, the table is left out: the errors of this fit are "
+            "not known, take fewer parameters or a wider range",
+            prefix.removesuffix(": ") or "a fit", results.function, results.status,
+        )  # fmt: skip
     if bin_covariance and isinstance(results, FitResult):
         yield from _named((bin_covariance_table(results),), prefix)
 
@@ -184,16 +190,24 @@ def _(result: FitResult) -> tuple[HepDataTable, ...]:
         f"Parameters of {result.function}; the first is in events/GeV. They are strongly correlated: see their covariance.",
         _energies(result),
     )
-    if not np.isfinite(result.covariance).all():
-        logger.warning("the covariance of the fit is not finite (%s): its table is left out", result.status)
-        return spectrum, parameters
-    covariance = covariance_table(
-        names,
-        result.covariance,
-        name="Covariance of the fit parameters",
-        description=f"Covariance for {result.function}.",
-    )
-    return spectrum, parameters, covariance
+    covariance = _parameter_covariance(result)
+    return (spectrum, parameters) if covariance is None else (spectrum, parameters, covariance)
+
+
+def _parameter_covariance(result: FitResult) -> HepDataTable | None:
+    """Covariance of the parameters, without those whose variance is beyond all numbers; None if that is all of them.
+
+    In a steep spectrum p0, the density at the full energy, is 1e200 events/GeV and its square overflows; the fit is as good as any.
+    """
+    names, matrix = tuple(result.parameters), result.covariance
+    kept = [k for k in range(len(names)) if np.isfinite(matrix[k, k])]
+    part = matrix[np.ix_(kept, kept)]
+    if not kept or not np.isfinite(part).all():
+        return None
+    about = f"Covariance for {result.function}."
+    if left_out := [name for k, name in enumerate(names) if k not in kept]:
+        about += f" The variance of {', '.join(left_out)} is too large for a number and left out."
+    return covariance_table([names[k] for k in kept], part, name="Covariance of the fit parameters", description=about)
 
 
 def _quality(result: FitResult) -> str:

@@ -21,7 +21,12 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 MIN_BACKGROUND = 1e-9  # pyhf needs a positive expectation in every bin
-MAX_LOG_CHANGE = 10.0  # of a bin per standard deviation: keeps hi and lo finite in bins where nothing is expected
+LEAST = 1e-40  # the same in bins that the background can reach: a floor that is seen there changes limits (by 6 to 10 % at 1e-9)
+REACH = 5.0  # standard deviations that the background may move in empty bins
+NOTHING = 1e-4  # events that an empty bin does not notice
+MAX_LOG_CHANGE = (
+    4.5  # of a bin, all directions by one standard deviation: keeps the factors of the pyhf workspace finite
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,15 +123,33 @@ def signal_model(channels: Sequence[Channel]) -> SignalModel:
     signals = [channel.signal.inside(channel.bins) for channel in channels]
     tables = [_tables(signal, nuisances) for signal in signals]
     yields, up, down = (np.concatenate(parts) for parts in zip(*tables, strict=True))
+    backgrounds = [_background(channel) for channel in channels]
     return SignalModel(
-        background=np.concatenate([np.maximum(c.fit.expected[c.bins], MIN_BACKGROUND) for c in channels]),
-        modes=_diagonal([np.clip(c.fit.modes[c.bins], -MAX_LOG_CHANGE, MAX_LOG_CHANGE) for c in channels]),
+        background=np.concatenate([expected for expected, _ in backgrounds]),
+        modes=_diagonal([modes for _, modes in backgrounds]),
         signal=np.concatenate([signal.template for signal in signals]),
         names=nuisances,
         yields=yields,
         up=up,
         down=down,
     )
+
+
+def _background(channel: Channel) -> tuple[FloatArray, FloatArray]:
+    """Expected events (bins,) and the change of their logarithm (bins, directions), with what does nothing left out.
+
+    Far out in the tail of a spectrum the expectation is 1e-20 events and changes by powers of ten with a parameter. An empty
+    bin that has less than `NOTHING` events within `REACH` standard deviations stays as it is: it cannot tell one background
+    from another, and its factors would be beyond all numbers.
+    """
+    expected, modes = channel.fit.expected[channel.bins], channel.fit.modes[channel.bins]
+    with np.errstate(over="ignore"):
+        most = expected * np.exp(REACH * np.linalg.norm(modes, axis=1))
+    alive = (channel.counts > 0) | ~(most < NOTHING)
+    floor = np.where(alive, LEAST, MIN_BACKGROUND)
+    total = np.abs(modes).sum(axis=1)
+    factor = np.where(alive, np.minimum(1.0, MAX_LOG_CHANGE / np.maximum(total, MAX_LOG_CHANGE)), 0.0)
+    return np.maximum(expected, floor), modes * factor[:, None]
 
 
 def _tables(signal: Signal, names: Sequence[str]) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -57,6 +57,9 @@ class LimitResult:
         Events expected under the signal at the expected limit, see `resonaut.stats.background_under`.
     error : float
         Standard deviation of `observed` from the number of toys; 0 for asymptotic limits.
+    check : str
+        What is wrong by pyhf: that it finds another CLs at the observed limit, or why it could not tell; "" if nothing is, or
+        it was not asked.
     """
 
     signal: str
@@ -72,6 +75,7 @@ class LimitResult:
     method: str = "asymptotic"
     background: float = NAN
     error: float = 0.0
+    check: str = ""
 
     __repr__ = brief
 

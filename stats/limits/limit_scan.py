@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float64]
 
-CACHE_VERSION = 2  # raised when the same input gives other limits
+CACHE_VERSION = 3  # raised when the same input gives other limits
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,8 @@ from resonaut.stats.limits.limit_result import LimitResult
 from resonaut.stats.limits.workspace import EXACT, MODIFIER_SETTINGS
 
 __all__ = ("pyhf_cls", "pyhf_limit", "pyhf_p0", "pyhf_toy_cls", "read_workspace")
+
+logger = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float64]
 T = TypeVar("T")
@@ -86,15 +89,20 @@ def _read(path: str | os.PathLike[str]) -> Any:
 
 
 @contextmanager
-def _numpy_backend() -> Iterator[None]:
-    """pyhf's numpy backend with Minuit; the backend that was set before is put back."""
+def _numpy_backend(optimizer: Any) -> Iterator[None]:
+    """pyhf's numpy backend, silent: failures are raised and told by whoever asked; the backend that was set before is put back."""
     import pyhf
 
-    before = pyhf.get_backend()
-    pyhf.set_backend("numpy", pyhf.optimize.minuit_optimizer(tolerance=TOLERANCE))
+    before, loud = pyhf.get_backend(), logging.getLogger("pyhf")
+    level = loud.level
+    if not logger.isEnabledFor(logging.DEBUG):
+        loud.setLevel(logging.CRITICAL)  # it logs the whole record of a failed fit with a traceback
+    pyhf.set_backend("numpy", optimizer)
     try:
-        yield
+        with np.errstate(all="ignore"):
+            yield
     finally:
+        loud.setLevel(level)
         pyhf.set_backend(*before)
 
 
@@ -124,18 +132,32 @@ DEFAULT_SETTINGS = {"normsys": {"interpcode": "code4"}, "histosys": {"interpcode
 
 
 def _with_pyhf(what: str, action: Callable[[], T]) -> T:
-    """Run pyhf; its many ways to fail become one."""
+    """Run pyhf with Minuit, then with SciPy's minimiser where that fails; its many ways to fail become one."""
     import pyhf
 
-    with _numpy_backend():
-        try:
-            return action()
-        except (pyhf.exceptions.InvalidSpecification, pyhf.exceptions.InvalidMeasurement) as error:
-            msg = f"not a pyhf workspace: {str(error)[:300]}"
-            raise InputError(msg) from error
-        except (pyhf.exceptions.FailedMinimization, ValueError) as error:
-            msg = f"pyhf could not {what}: {error}"
-            raise FitError(msg) from error
+    minimisers = {
+        "Minuit": pyhf.optimize.minuit_optimizer(tolerance=TOLERANCE),
+        "SciPy": pyhf.optimize.scipy_optimizer(),
+    }
+    reasons = []
+    for name, optimizer in minimisers.items():
+        with _numpy_backend(optimizer):
+            try:
+                return action()
+            except (pyhf.exceptions.InvalidSpecification, pyhf.exceptions.InvalidMeasurement) as error:
+                msg = f"not a pyhf workspace: {str(error)[:300]}"
+                raise InputError(msg) from error
+            except (pyhf.exceptions.FailedMinimization, ValueError) as error:
+                reasons.append(f"{name}: {_reason(error)}")
+    msg = f"pyhf could not {what}: {'; '.join(reasons)}"
+    raise FitError(msg)
+
+
+def _reason(error: Exception) -> str:
+    """Why a minimiser failed, in one line."""
+    text = " ".join(str(error).split())[:200]
+    # what pyhf says where Minuit's minimum is valid until its second derivatives are known
+    return "the errors at the minimum are not valid" if text == "Optimization terminated successfully." else text
 
 
 def pyhf_cls(
@@ -151,7 +173,7 @@ def pyhf_cls(
         In units of the workspace's signal.
     settings : mapping, optional
         Interpolation codes (``modifier_settings`` of pyhf); those that the workspace was made for by default, which is
-        code4 and code4p but for workspaces of `build_workspace`.
+        code4 and code4p but for some that were made by earlier versions of `build_workspace`.
 
     Returns
     -------

@@ -302,9 +302,11 @@ def checked_by_pyhf(result: LimitResult, workspace: Mapping[str, Any]) -> LimitR
     try:
         cls = pyhf_cls(workspace, 1.0)[0]
     except FitError as error:
-        logger.warning("the limit could not be checked with pyhf: %s", error)
-        return result
+        logger.warning("the limit for %s could not be checked with pyhf: %s", result.signal, error)
+        return replace(result, check=str(error))
     alpha = 1.0 - result.cl
+    found = ""
     if abs(cls - alpha) > AGREEMENT * alpha:
-        logger.warning("pyhf finds CLs = %.4f at the limit, expected %.4f", cls, alpha)
-    return replace(result, cls_pyhf=cls)
+        found = f"pyhf finds CLs = {cls:.4f} at the limit, expected {alpha:.4f}"
+        logger.warning("%s: %s", result.signal, found)
+    return replace(result, cls_pyhf=cls, check=found)

@@ -21,10 +21,15 @@ __all__ = ("EXACT", "MODIFIER_SETTINGS", "build_workspace", "combined_workspace"
 FloatArray = npt.NDArray[np.float64]
 
 MODIFIER_SETTINGS = {"normsys": {"interpcode": "code1"}, "histosys": {"interpcode": "code4p"}}
-"""What ``pyhf.Workspace(...).model(modifier_settings=...)`` needs for the background to be exact."""
+"""What ``pyhf.Workspace(...).model(modifier_settings=...)`` needs for workspaces with a measurement of the name `EXACT`."""
 
 EXACT = "limit (normsys code1)"
-"""Name of the measurement, which tells people and `resonaut.stats.pyhf_cls` which interpolation the workspace is made for."""
+"""Measurement of workspaces that were made before pyhf's own interpolation was exact for them; `pyhf_cls` still reads them."""
+
+MEASUREMENT = "limit"
+CENTRES = (3.0, 6.0)  # of the constraint of a direction, in its widths: as far out as the factors allow
+LARGEST = 680.0  # logarithm of a factor, below that of the largest number
+NEAREST = 1.0  # from here on ``normsys`` is an exponential in all interpolation codes
 
 
 def build_workspace(
@@ -37,9 +42,17 @@ def build_workspace(
     r"""Workspace in pyhf's JSON format, with the background function carried exactly.
 
     Each mass bin is a channel of one bin. The background of a bin is its fitted expectation times shared ``normsys``
-    factors, one for each independent direction k of the fit, ``exp(m_ik s alpha_k)`` with ``s = 30`` standard deviations:
-    the constraint of pyhf, of unit width, is then weak and the background as good as free. The function is linear in its
-    parameters after the logarithm, so these factors are the function itself (to the curvature within a bin).
+    factors, one for each independent direction k of the fit, ``exp(m_ik s (alpha_k - c))`` with ``s = 30`` standard
+    deviations: the constraint of pyhf, of unit width, is then weak and the background as good as free. The function is linear
+    in its parameters after the logarithm, so these factors are the function itself (to the curvature within a bin).
+
+    The constraints are centred at ``c = 6``, or down to 3 where slopes are steep, and alpha stays within 1 and ``2 c - 1``. There ``normsys`` is an exponential whatever the
+    interpolation code, so that pyhf's command line, which knows code4 alone, and other tools that read workspaces give the
+    same likelihood. The price is that the numbers under "data" are the expectation at alpha = 0, far from the data; the
+    expected events of the fit are those at the initial parameters, ``model.expected_actualdata(model.config.suggested_init())``.
+
+    A bin without events that the background reaches with less than 1e-4 events within five standard deviations has no
+    factors: they would be beyond all numbers and do nothing.
 
     In spectra of some tens of events or fewer the likelihood is far from Gaussian and the constraint is felt. Ten times as
     wide it would change limits on toys of 60 events by up to 0.3 % with three or four parameters, but on toys of 8 events
@@ -60,8 +73,7 @@ def build_workspace(
     Returns
     -------
     dict
-        Run it with ``pyhf.Workspace(spec).model(modifier_settings=MODIFIER_SETTINGS)``, which is code1 for ``normsys`` and
-        code4p for ``histosys``. With pyhf's default interpolation (code4) it is an approximation.
+        Run it with ``pyhf cls workspace.json`` or ``pyhf.Workspace(spec).model()``.
 
     Raises
     ------
@@ -90,11 +102,18 @@ def combined_workspace(channels: Sequence[Channel], *, counts: FloatArray | None
     model = signal_model(channels)
     names, directions = _names(channels)
     observed = np.concatenate([channel.counts for channel in channels]) if counts is None else counts
-    strength = {"name": "mu", "inits": [1.0], "bounds": [[0.0, 10.0]]}
+    parameters: list[dict[str, Any]] = [{"name": "mu", "inits": [1.0], "bounds": [[0.0, 10.0]]}]
+    centre = _centre(model)
+    centred: dict[str, Any] = {"inits": [centre], "auxdata": [centre], "bounds": [[NEAREST, 2.0 * centre - NEAREST]]}
+    parameters += [
+        {"name": name, **centred}
+        for name, used in zip(directions, np.any(model.modes, axis=0).tolist(), strict=True)
+        if used
+    ]
     return {
-        "channels": [_channel(model, index, name, directions) for index, name in enumerate(names)],
+        "channels": [_channel(model, index, name, directions, centre) for index, name in enumerate(names)],
         "observations": [{"name": name, "data": [float(n)]} for name, n in zip(names, observed, strict=True)],
-        "measurements": [{"name": EXACT, "config": {"poi": "mu", "parameters": [strength]}}],
+        "measurements": [{"name": MEASUREMENT, "config": {"poi": "mu", "parameters": parameters}}],
         "version": "1.0.0",
     }
 
@@ -109,8 +128,15 @@ def _names(channels: Sequence[Channel]) -> tuple[list[str], list[str]]:
     return bins, directions
 
 
-def _channel(model: SignalModel, index: int, name: str, directions: Sequence[str]) -> dict[str, Any]:
-    shifts = zip(directions, WEAK_CONSTRAINT * model.modes[index], strict=True)
+def _centre(model: SignalModel) -> float:
+    """Centre of all constraints, a whole number, so that no factor overflows at the last bound."""
+    steepest = float(np.abs(model.modes).sum(axis=1).max(initial=0.0))
+    allowed = 0.5 * (LARGEST / max(WEAK_CONSTRAINT * steepest, 1.0) + NEAREST)
+    return float(np.clip(np.floor(allowed), *CENTRES))
+
+
+def _channel(model: SignalModel, index: int, name: str, directions: Sequence[str], centre: float) -> dict[str, Any]:
+    shifts = WEAK_CONSTRAINT * model.modes[index]
     nominal = float(model.signal[index])
     modifiers: list[dict[str, Any]] = [{"name": "mu", "type": "normfactor", "data": None}]
     for q, nuisance in enumerate(model.names):
@@ -122,9 +148,9 @@ def _channel(model: SignalModel, index: int, name: str, directions: Sequence[str
             modifiers.append({"name": nuisance, "type": "histosys", "data": data})
     background = {
         "name": "background",
-        "data": [float(model.background[index])],
+        "data": [float(model.background[index] * np.exp(-centre * shifts.sum()))],
         # where a direction does nothing, as in another channel, it is left out
-        "modifiers": [_normsys(direction, float(shift)) for direction, shift in shifts if shift],
+        "modifiers": [_normsys(name, float(shift)) for name, shift in zip(directions, shifts, strict=True) if shift],
     }
     return {"name": name, "samples": [background, {"name": "signal", "data": [nominal], "modifiers": modifiers}]}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,9 @@ def test_a_dry_run_looks_at_the_first_events(folder: Path) -> None:
     ("changes", "message"),
     [
         ({"methods": [{"name": "cwola-trees", "features": ["m_h", "m_k"]}]}, "did you mean m_"),
-        ({"input": {"files": ["data.root"], "columns": {**DATA, "unit": "GeV"}}}, "UNITS AND THE SCAN"),
+        ({"input": {"files": ["data.root"], "columns": {**DATA, "unit": "GeV"}}}, "no event of the first events"),
+        ({"scan": {"low": 9000, "high": 9900}}, "UNITS AND THE SCAN"),  # it may be a far tail
+        ({"input": {"files": ["qcd.root"], "columns": SIMULATED}}, "a weight other than 1"),
         ({"input": {"files": ["data.root"], "columns": {**DATA, "tree": "nominl"}}}, "nominl"),
         ({"input": {"files": ["data.root"], "columns": SIMULATED}}, "mcEventWeight"),
         ({"signals": [{"name": "zprime", "files": ["data.root"], "mass": 3500}]}, "holds the same bytes"),
@@ -157,3 +160,35 @@ def test_a_dry_run_looks_at_the_first_events(folder: Path) -> None:
 )
 def test_a_dry_run_finds_what_the_run_would_trip_over(folder: Path, changes: dict[str, Any], message: str) -> None:
     assert message in dry_run(folder, {**config_of(), **changes})
+
+
+def test_a_dry_run_of_a_campaign_counts_the_signal(folder: Path) -> None:
+    """300 unweighted events: half of them can be injected, the other half tells the efficiency."""
+    for largest, code in ((150, 0), (151, 1)):
+        content = {**config_of(), "injections": {"events": [0, largest], "seeds": 1}}
+        (folder / "search.yaml").write_text(yaml.safe_dump(content))
+        result = CliRunner().invoke(main, ["inject", str(folder / "search.yaml"), "--dry-run"])
+        assert result.exit_code == code, result.output
+        assert ("ask for at most 150" in result.output) == bool(code)
+
+
+def test_a_weight_that_a_map_does_not_name(folder: Path) -> None:
+    wanted = r"weight 'mcw': unknown field 'mcEventWeight': .*Available: FatJet"
+    content = config_of(corrections=[{"kind": "weight", "name": "mcw", "nominal": "mcEventWeight"}])
+    assert re.search(wanted, dry_run(folder, content))
+
+
+def test_a_file_under_two_names_is_an_error(folder: Path) -> None:
+    content = config_of()
+    content["input"]["files"] = ["data.root", "./data.root"]
+    with pytest.raises(InputError, match="twice"):
+        written(folder, content).resolved_files(folder)
+
+
+def test_a_dry_run_takes_parquet_ntuples_by_the_map_and_tables_as_they_are(folder: Path) -> None:
+    with uproot.open(folder / "zprime.root") as file:
+        columns = file["nominal"].arrays(library="np")
+    write_table(folder / "ntuple.parquet", columns, {})
+    write_table(folder / "table.parquet", {name: np.full(40, 3500.0) for name in ("mjj", "m_h", "m_l")}, {})
+    assert "first signal zprime: 300 used" in dry_run(folder, config_of(files=["ntuple.parquet"]))
+    assert "first signal zprime: 40 used" in dry_run(folder, config_of(files=["table.parquet"]))

@@ -57,3 +57,16 @@ def test_a_unit_that_lost_a_file_or_has_a_damaged_card_is_made_again(tmp_path: P
         (tmp_path / "a/unit.json").write_text(damaged)
         assert unit.make(_count(calls))
     assert len(calls) == 5
+
+
+def test_units_of_an_earlier_config_go_and_others_stay(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    for name in ("limits/a_cut1", "limits/a_cut10", "signals/Z/limits/a_cut1", "signals/Z/events"):
+        run.unit(name, "key").make(lambda folder: (folder / "x").write_text("x"))
+    (tmp_path / "limits" / "notes").mkdir()  # not ours
+    run.remove_others("limits/*", [tmp_path / "limits" / "a_cut10"])
+    assert sorted(p.name for p in (tmp_path / "limits").iterdir()) == ["a_cut10", "notes"]
+    assert (tmp_path / "signals/Z/limits/a_cut1/x").exists()
+    run.remove_others("signals/*/limits/*", [])
+    assert not (tmp_path / "signals/Z/limits/a_cut1").exists()
+    assert run.unit("signals/Z/events", "key").done

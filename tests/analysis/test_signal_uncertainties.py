@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,18 @@ import numpy as np
 import pytest
 
 from resonaut.analysis.config import SignalConfig, parse_config
-from resonaut.analysis.limits import limit_jobs, limit_stage
+from resonaut.analysis.limits import LimitJob, limit_jobs, limit_stage, limit_warnings
 from resonaut.analysis.rundir import RunDirectory
 from resonaut.analysis.scoring import search_windows
-from resonaut.analysis.signal_limits import signal_of
-from resonaut.analysis.systematics import SignalSpectra
+from resonaut.analysis.signal_limits import SignalResult, signal_of
+from resonaut.analysis.signals import SignalSample
+from resonaut.analysis.spectra import FitOptions
+from resonaut.analysis.systematics import SignalSpectra, TemplateJob
+from resonaut.files import write_json
 from resonaut.stats import (
     ScanInput,
     Signal,
+    Window,
     build_workspace,
     fit_background,
     gaussian_template,
@@ -97,6 +102,58 @@ def test_a_variation_of_yield_and_shape_is_both_of_its_spectra() -> None:
         ]
 
     assert pyhf_cls(by_hand(SHAPE, both, found.observed), 1.0)[0] == pytest.approx(0.05, abs=2e-4)
+
+
+@pytest.mark.parametrize("digits", [0.0, 1.6e-10, -1.6e-10])
+def test_a_scale_that_keeps_the_yield_is_a_shape_alone(digits: float) -> None:
+    """The last digits of two sums are no uncertainty of the yield: a factor of 1.00000000008 is nothing that pyhf can fit."""
+    low, high = (gaussian_template(3500.0 * scale, 120.0, EDGES) for scale in (0.98, 1.02))
+    high *= SHAPE.sum() / high.sum() * (1.0 + digits)
+    low *= SHAPE.sum() / low.sum()
+    spectra = SignalSpectra(EDGES, {"nominal": SHAPE, "jes_up": high, "jes_down": low}, np.zeros(30))
+    signal = signal_of(spectra, BARE)
+    assert not signal.yields
+    np.testing.assert_allclose(signal.shapes["jes"], [low, high], rtol=1e-6, atol=1e-6 * SHAPE.max())
+
+
+def result(spectra: dict[str, Array], limit: LimitJob | None = None) -> SignalResult:
+    """Of a signal without a cut."""
+    job = TemplateJob(
+        SignalSample(BARE, Path("events.parquet"), "", 0.0, {}), None, Path("data.parquet"),
+        Window(3300.0, 3700.0, 2800.0, 5200.0), Path(), "", "mjj", (2800.0, 5200.0, 30), (1.0,),
+    )  # fmt: skip
+    return SignalResult(BARE, job, 1.0, SignalSpectra(EDGES, spectra, np.zeros(30)), 0, limit)
+
+
+def test_what_a_variation_does_to_the_shape_is_told() -> None:
+    """A scale moves the mean by as much; a resolution moves events out of the peak alone; a weight does neither."""
+    from scipy.stats import norm
+
+    wide = gaussian_template(3500.0, 150.0, EDGES)
+    found = result(
+        {
+            "nominal": SHAPE,
+            "jes_down": gaussian_template(3500.0 * 0.98, 120.0, EDGES), "jes_up": gaussian_template(3500.0 * 1.02, 120.0, EDGES),
+            "jer_down": SHAPE, "jer_up": wide, "tag_down": 0.9 * SHAPE, "tag_up": 1.1 * SHAPE,
+        }
+    ).shape_changes()  # fmt: skip
+    assert found["jes"]["mean"] == pytest.approx([-0.02, 0.02], abs=2e-4)
+    # two Gaussians that are d apart share 2 Phi(-d / 2 sigma)
+    assert found["jes"]["moved"] == pytest.approx(2 * [1 - 2 * norm.cdf(-70.0 / 240.0)], abs=0.01)
+    assert found["jer"]["mean"] == pytest.approx([0.0, 0.0], abs=1e-3)
+    assert found["jer"]["moved"][0] == 0.0
+    assert 0.08 < found["jer"]["moved"][1] < 0.12
+    assert np.allclose([*found["tag"]["mean"], *found["tag"]["moved"]], 0.0)
+
+
+def test_a_limit_that_pyhf_does_not_confirm_is_a_warning_of_the_run(tmp_path: Path) -> None:
+    limit = upper_limit((COUNTS, EDGES), SHAPE, check=False, mass=3500.0, name="Z")
+    job = LimitJob(tmp_path / "unit", "Z", 3500.0, Signal(SHAPE), FitOptions("dijet3", 13000.0, None), COUNTS, EDGES)
+    for check, number in (("", 0), ("pyhf finds CLs = 0.0472 at the limit, expected 0.0500", 1)):
+        write_json(job.folder / "limit.json", replace(limit, check=check).to_dict())
+        told = [*limit_warnings([job]), *result({"nominal": SHAPE}, job).warnings]
+        assert len(told) == 2 * number
+        assert all("not confirmed by pyhf" in text and check in text for text in told)
 
 
 def test_a_variation_that_leaves_nothing_still_has_a_limit() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,6 +26,7 @@ from resonaut.stats import (
     fit_background,
     global_p_value,
     local_p_value,
+    log_edges,
     read_hepdata,
     read_result,
     read_spectrum,
@@ -114,6 +116,36 @@ def test_fit_goes_to_hepdata_and_back(tmp_path: Path, fit: FitResult) -> None:
     assert np.asarray(covariance.dependent[0].values).reshape(4, 4).tolist() == fit.covariance.tolist()
     matrix = np.asarray(bins.dependent[0].values).reshape(len(fit.counts), -1)
     np.testing.assert_allclose(np.sqrt(np.diagonal(matrix)), fit.expected_error, rtol=1e-9)
+
+
+def test_a_variance_beyond_all_numbers_leaves_out_its_parameter_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A steep spectrum has p0 of 1e200 and more: nothing is wrong, and nothing is said; the other parameters keep their table."""
+    counts = np.array(
+        [32, 37, 21, 23, 28, 18, 22, 19, 19, 12, 15, 8, 11, 7, 11, 12, 27, 23, 45, 32, 27, 8, 1, 3, 0, 1, 3]
+    )
+    steep = fit_background((np.append(counts, np.zeros(19)), log_edges(2200.0, 6800.0, 46)), errors="fisher")
+    assert steep.ok
+    assert np.isinf(steep.covariance[0, 0])
+    write_hepdata(tmp_path, {"CWoLa, 1 %": steep})
+    assert complaints(tmp_path) == []
+    assert not caplog.records
+    table = read_hepdata(tmp_path)[2]
+    assert np.asarray(table.dependent[0].values).reshape(3, 3).tolist() == steep.covariance[1:, 1:].tolist()
+    assert table.independent[0].values[0] == "p1"
+    assert "p0 is too large" in table.description
+
+
+def test_a_fit_without_a_covariance_is_named(tmp_path: Path, fit: FitResult, caplog: pytest.LogCaptureFixture) -> None:
+    unknown = replace(fit, covariance=np.full((4, 4), NAN))
+    write_hepdata(tmp_path, {"cwola_trees_3338_3683_cut1": unknown})
+    (record,) = caplog.records
+    assert record.getMessage().startswith("cwola_trees_3338_3683_cut1: the fit of dijet4 (converged) has no covariance")
+    assert [table.name for table in read_hepdata(tmp_path)] == [
+        "cwola_trees_3338_3683_cut1: Mass spectrum",
+        "cwola_trees_3338_3683_cut1: Fit parameters",
+    ]
 
 
 def test_scan_goes_to_hepdata_and_back(tmp_path: Path, scanned: ScanResult) -> None:

@@ -60,19 +60,25 @@ def test_profiles_against_pyhf(cms_137, uncertainty, strength):
     assert ours[5, 0] == pytest.approx(observed, rel=2e-3)
 
 
-def test_workspace_likelihood_is_pyhfs(cms_137):
-    """Differences of -2 ln L agree at arbitrary parameters, so it is the same model."""
+@pytest.mark.parametrize("settings", [None, MODIFIER_SETTINGS])
+def test_workspace_likelihood_is_pyhfs(cms_137, settings):
+    """Differences of -2 ln L agree at arbitrary parameters, whatever the interpolation, so it is the same model."""
     fit = fit_background(cms_137)
     template = gaussian_template(3000.0, 150.0, fit.edges, 800.0)
     workspace = pyhf.Workspace(build_workspace(fit, template, signal_uncertainty=0.1))
-    model = workspace.model(modifier_settings=MODIFIER_SETTINGS)
+    model = workspace.model() if settings is None else workspace.model(modifier_settings=settings)
     data = workspace.data(model)
     ours = single_model(fit, template, 0.1)
+    start = dict(zip(model.config.par_order, model.config.suggested_init(), strict=True))
     rng = np.random.default_rng(1)
     differences = []
     for _ in range(4):
         beta, nu, mu = rng.normal(size=4), rng.normal(), rng.uniform(0, 2)
-        point = {"mu": mu, "signal_yield": nu, **{f"background_{k}": beta[k] / 30.0 for k in range(4)}}
+        point = {
+            "mu": mu,
+            "signal_yield": nu,
+            **{f"background_{k}": start["background_0"] + beta[k] / 30.0 for k in range(4)},
+        }
         parameters = [point[name] for name in model.config.par_order]
         theirs = float(pyhf.infer.mle.twice_nll(parameters, data, model)[0])
         differences.append(theirs - ours.twice_nll(fit.counts, mu, np.append(beta, nu)))
@@ -265,8 +271,8 @@ def test_workspace_is_plain_json_in_pyhfs_schema(tmp_path, paper_edges, paper_wi
     pyhf.schema.validate(content, "workspace.json")
     assert len(content["channels"]) == 26
     assert content["observations"][0]["data"] == [fit.counts[2] + 1]
-    model = pyhf.Workspace(content).model(modifier_settings=MODIFIER_SETTINGS)
-    expected = model.expected_actualdata([{"mu": 1.0}.get(name, 0.0) for name in model.config.par_order])
+    model = pyhf.Workspace(content).model()
+    expected = model.expected_actualdata(model.config.suggested_init())
     np.testing.assert_allclose(expected, (fit.expected + template.values())[2:28])
 
 
