@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import yaml
@@ -24,6 +25,7 @@ from resonaut.errors import InputError
 from resonaut.processors import read_table, write_table
 
 FAST = {"members": 1, "max_iter": 20}
+SMALL = {"low": 2800, "high": 5200, "bins": 30, "step": 4, "only": [3100, 3500, 4300]}
 
 
 def toy_table(path: Path, *, events: int = 20_000, bump: int = 250, seed: int = 3) -> Path:
@@ -105,9 +107,28 @@ def test_the_report_is_self_contained(toy_run: Path) -> None:
     assert plots == {".png", ".pdf", ".json"}
 
 
-def test_two_workers_give_what_one_gives(toy_run: Path, tmp_path: Path) -> None:
-    run_search(parse_config(config_of(["events.parquet"], workers=2)), toy_run.parent, tmp_path / "run")
-    ours, reference = (json.loads((p / "summary.json").read_text()) for p in (tmp_path / "run", toy_run))
+def run_without_figures(config: dict[str, Any], base: Path, out: Path) -> Path:
+    """A search whose numbers alone are looked at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("resonaut.analysis.outputs.save_figure", lambda drawn, _: plt.close(drawn[0]))
+        patch.setattr("resonaut.analysis.search.interpretation_stage", lambda *_: None)
+        patch.setattr("resonaut.analysis.search.write_report", lambda path: path)
+        run_search(parse_config(config), base, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three windows of few events, for searches that are made again as a whole."""
+    folder = tmp_path_factory.mktemp("small")
+    toy_table(folder / "events.parquet", events=10_000, bump=150)
+    return run_without_figures(config_of(["events.parquet"], scan=SMALL), folder, folder / "run")
+
+
+def test_two_workers_give_what_one_gives(small_run: Path, tmp_path: Path) -> None:
+    content = config_of(["events.parquet"], scan=SMALL, workers=2)
+    run_without_figures(content, small_run.parent, tmp_path / "run")
+    ours, reference = (json.loads((p / "summary.json").read_text()) for p in (tmp_path / "run", small_run))
     assert ours["windows"] == reference["windows"]
     assert ours["limits"] == reference["limits"]
 
@@ -195,9 +216,9 @@ def test_a_second_run_repeats_nothing_and_changes_nothing(toy_run: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_killed_run_continues_and_gives_identical_results(toy_run: Path, tmp_path: Path) -> None:
-    shutil.copy(toy_run.parent / "events.parquet", tmp_path)
-    (tmp_path / "search.yaml").write_text(yaml.safe_dump(config_of(["events.parquet"])))
+def test_a_killed_run_continues_and_gives_identical_results(small_run: Path, tmp_path: Path) -> None:
+    shutil.copy(small_run.parent / "events.parquet", tmp_path)
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump(config_of(["events.parquet"], scan=SMALL)))
     command = [sys.executable, "-m", "resonaut", "run", str(tmp_path / "search.yaml"), "--out", str(tmp_path / "run")]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 120
@@ -211,7 +232,7 @@ def test_a_killed_run_continues_and_gives_identical_results(toy_run: Path, tmp_p
     assert not (tmp_path / "run/summary.json").exists()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert {p: p.stat().st_mtime_ns for p in done} == done
-    ours, reference = (json.loads((p / "summary.json").read_text()) for p in (tmp_path / "run", toy_run))
+    ours, reference = (json.loads((p / "summary.json").read_text()) for p in (tmp_path / "run", small_run))
     assert ours["windows"] == reference["windows"]
     assert ours["limits"] == reference["limits"]
 
